@@ -1,0 +1,59 @@
+"""Errors for people: one line that says what was asked, what was found and what to do, and the exit code it ends with.
+
+    CaptionersError            3  internal error
+      UserError                1  a mistake of the caller: a path, a recipe, a name, weights that do not fit
+        RecipeError            1  all mistakes of a recipe at once, each with its key and line
+        NotFoundError          1  no such captioner, recipe, file; carries near names
+        ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
+      NeedsLookError           2  finished, but something needs a look
+      InterruptedRunError     75  stopped, resumable: run the same command again
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CaptionersError(Exception):
+    """Base of every error raised on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 3
+
+
+class UserError(CaptionersError):
+    """A mistake that the caller can mend; the command line prints its one line and no traceback."""
+
+    exit_code = 1
+
+
+class RecipeError(UserError):
+    """A recipe that cannot be used; the message lists every mistake, one a line, with dotted key and line number."""
+
+
+class NotFoundError(UserError):
+    """Something asked for by name does not exist."""
+
+
+class ImageError(UserError):
+    """Bytes that are not a readable picture; `reason` is a short machine-readable word for quarantine records."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NeedsLookError(CaptionersError):
+    """The job finished, but a ceiling, an alarm or a failed unit needs a look."""
+
+    exit_code = 2
+
+
+class InterruptedRunError(CaptionersError):
+    """The job stopped and the same command continues it (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
+def near(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return " Did you mean 'a', 'b'?" for the known names nearest to `name`, or "" when none is near."""
+    matches = get_close_matches(name, list(known), n=count, cutoff=0.5)
+    return f" Did you mean {', '.join(repr(m) for m in matches)}?" if matches else ""

@@ -1,0 +1,87 @@
+"""The text-level interface that every kind of captioner implements: pictures in, captions out, pulled lazily.
+
+Torch-free, so that `check` can ask `accepts` before anything loads.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from PIL import Image
+
+from captioners.core.seeds import Stream
+from captioners.decoding.values import Beam, Sample
+
+Finish = Literal["eos", "length"]
+Grade = Literal["exact", "same-plan", "best-effort"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionerInfo:
+    """What a captioner is; the facts of its card that code acts on."""
+
+    name: str
+    kind: str
+    weights_digest: str
+    """sha256 over tensors (name, dtype, shape, bytes, sorted by name), hexadecimal."""
+    tower_digest: str | None
+    """The same over the image tower alone: members whose digests agree can share one image encode."""
+    licences: dict[str, str]
+    context_length: int
+    max_tokens: int
+    """Content tokens of the longest caption it can write: context_length - 2 for CoCa."""
+    num_parameters: int
+    grade: Grade
+    recommended_decoding: Sample | Beam
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One image and what is wanted of it."""
+
+    index: int
+    """Returned with each result; unique among requests in flight."""
+    image: Image.Image
+    """RGB, any size; the kind does its own resize and normalisation."""
+    stream: Stream
+    """Whose random numbers its draws use: (run seed, image sha256, member)."""
+    draws: int = 1
+    attempt: int = 0
+    decoding: Sample | Beam = field(default_factory=Beam)
+    prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One caption. Results of one request may arrive apart, in any order; (index, draw) says which it is."""
+
+    index: int
+    draw: int
+    text: str
+    raw_text: str | None
+    """The text as decoded, when the clean text differs from it."""
+    num_tokens: int
+    """Content tokens written, without start, prompt and end."""
+    logprob: float | None
+    """Sum of the model's own log-probabilities (temperature 1, before any filter) of the written tokens, end token included."""
+    finish: Finish
+
+
+class Captioner(Protocol):
+    """One kind of captioner, closed until `open`."""
+
+    @property
+    def info(self) -> CaptionerInfo:
+        """Name, digests, licences, limits, grade."""
+
+    def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
+        """Say why this captioner cannot decode so, or None if it can; nothing is loaded."""
+
+    def open(self, budget: int | None = None) -> None:
+        """Load within `budget` bytes (None: what the machine has), plan memory, prove the grade by a self-test."""
+
+    def caption(self, requests: Iterable[Request]) -> Iterator[Result]:
+        """Pull requests as room allows (that is the back-pressure) and yield results as captions end."""
+
+    def close(self) -> None:
+        """Free what `open` took."""
