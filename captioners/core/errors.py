@@ -1,12 +1,12 @@
 """Errors for people: one line that says what was asked, what was found and what to do, and the exit code it ends with.
 
-    CaptionersError            3  internal error
-      UserError                1  a mistake of the caller: a path, a recipe, a name, weights that do not fit
-        RecipeError            1  all mistakes of a recipe at once, each with its key and line
-        NotFoundError          1  no such captioner, recipe, file; carries near names
-        ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
-      NeedsLookError           2  finished, but something needs a look
-      InterruptedRunError     75  stopped, resumable: run the same command again
+CaptionersError            3  internal error
+  UserError                1  a mistake of the caller: a path, a recipe, a name, weights that do not fit
+    RecipeError            1  all mistakes of a recipe at once, each with its key and line
+    NotFoundError          1  no such captioner, recipe, file; carries near names
+    ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
+  NeedsLookError           2  finished, but something needs a look
+  InterruptedRunError     75  stopped, resumable: run the same command again
 """
 
 from collections.abc import Iterable

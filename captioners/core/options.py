@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class Options(BaseModel):
     """Strict, frozen, closed: unknown keys, wrong types and NaN are refused, and nothing changes after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def operation(default: Any = ..., **kwargs: Any) -> Any:
@@ -30,5 +32,7 @@ def meaning_of(options: BaseModel) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("role") == "operation":
             continue
         value = getattr(options, name)
-        found[name] = meaning_of(value) if isinstance(value, BaseModel) else options.model_dump(mode="json", include={name})[name]
+        found[name] = (
+            meaning_of(value) if isinstance(value, BaseModel) else options.model_dump(mode="json", include={name})[name]
+        )
     return found

@@ -1,0 +1,38 @@
+"""Where the packaged recipes and data cards are: inside an installed wheel, or at the top of a checkout."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def recipes_dir() -> Path:
+    """Return the folder of packaged recipes; raise `FileNotFoundError` if this installation has none."""
+    return _find("recipes")
+
+
+def data_cards_dir() -> Path:
+    """Return the folder of data cards; raise `FileNotFoundError` if this installation has none."""
+    return _find("data_cards")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the packaged recipes, sorted: the path below `recipes/` without `.yaml` (`caption/photos`)."""
+    root = recipes_dir()
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def data_card_names() -> list[str]:
+    """Return the names of the data cards, sorted; `README.md` tells about the folder and is not a card."""
+    return sorted(path.stem for path in data_cards_dir().glob("*.md") if path.stem != "README")
+
+
+def _find(folder: str) -> Path:
+    # The wheel carries the top-level folder inside the package (pyproject, force-include); an editable install
+    # reads the checkout.
+    candidates = (_PACKAGE / f"_{folder}", _PACKAGE.parent / folder)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(
+        f"this installation has no {folder}: looked in {' and '.join(map(str, candidates))}; reinstall captioners"
+    )
