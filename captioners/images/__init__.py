@@ -1,0 +1,1 @@
+"""Bytes -> pixels -> a captioner's input."""

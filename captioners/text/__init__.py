@@ -1,0 +1,1 @@
+"""Tokenizers, and the rules that make text clean."""

@@ -1,0 +1,45 @@
+"""Turn RGB pixels into a captioner's input: open_clip's own evaluation transform, wrapped with a digest.
+
+Torch and open_clip are imported when a Preprocess is made, so that decoding alone stays free of them.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from captioners.core.errors import UserError, near
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Preprocess:
+    """A captioner's evaluation transform (resize, crop, normalise), made from its `preprocess_cfg`.
+
+    `cfg` holds open_clip's PreprocessCfg fields; `size` (px, or [height, width]) must be given, because a silent 224
+    would feed a 336-px tower nonsense. Raises UserError on a missing size or an unknown field.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: PLC0415 - slow to import
+
+        known = list(PreprocessCfg.__dataclass_fields__)
+        for key in cfg:
+            if key not in known:
+                hint = near(key, known) or f" Known: {', '.join(known)}."
+                raise UserError(f"preprocess_cfg has the unknown field {key!r}.{hint}")
+        if "size" not in cfg:
+            raise UserError("preprocess_cfg lacks 'size', the image tower's input size in pixels; add it.")
+        whole = PreprocessCfg(**cfg)
+        self._transform: Callable[[Image.Image], torch.Tensor] = image_transform_v2(whole, is_train=False)
+        canonical = json.dumps(asdict(whole), sort_keys=True, separators=(",", ":"))
+        self.digest: str = sha256(canonical.encode()).hexdigest()
+        """sha256 over the canonical JSON of all fields, defaults written out: equal digests mean equal tensors."""
+
+    def __call__(self, image: Image.Image) -> "torch.Tensor":
+        """Return float32 [3, H, W], normalised, for an RGB image of any size."""
+        return self._transform(image)
