@@ -1,7 +1,7 @@
 """The `captioners` command: a table of verbs, each imported only when it runs, and errors turned into exit codes.
 
-A verb is a module `cli/<verb>.py` with a typer function `command` (or a typer `app` when it has sub-verbs), and a row in
-`VERBS`. `--help` needs the table alone, so it imports neither torch nor any model of options.
+A verb is a module `cli/<verb>.py` with a typer function `command` (or a typer `app` when it has sub-verbs), and a row
+in `VERBS`. `--help` needs the table alone, so it imports neither torch nor any model of options.
 """
 
 import errno

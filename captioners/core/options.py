@@ -1,6 +1,7 @@
 """The base of every option model, and the two roles of a recipe field: meaning (hashed) or operation (recorded only).
 
-A class's own fields are its recipe keys. Option models live in torch-free modules, so that `check` and `list` start quickly.
+A class's own fields are its recipe keys. Option models live in torch-free modules, so that `check` and `list` start
+quickly.
 """
 
 from typing import Any

@@ -16,7 +16,7 @@ def data_cards_dir() -> Path:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the packaged recipes, sorted: the path below `recipes/` without `.yaml` (`caption/photos`)."""
+    """Return the packaged recipes, sorted; a name is the path below `recipes/` without `.yaml`: `caption/photos`."""
     root = recipes_dir()
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
 

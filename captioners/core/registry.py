@@ -13,9 +13,9 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """One kind of thing that a recipe or a command names.
 
-    `noun` is what messages call it. With `package` (and optionally `suffix`), the package's public modules whose names end
-    so are imported on the first look-up, so that adding one thing is adding one file. Such modules import torch only
-    inside functions.
+    `noun` is what messages call it. With `package` (and optionally `suffix`), the package's public modules whose names
+    end so are imported on the first look-up, so that adding one thing is adding one file. Such modules import torch
+    only inside functions.
 
     >>> toys: Registry[type] = Registry("toy")
     >>> toys.register("ball")(int)

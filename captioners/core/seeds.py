@@ -1,7 +1,8 @@
-"""Randomness as a function: uniform numbers from (run seed, image sha256, member, draw, attempt, step), and nothing else.
+"""Randomness as a function: uniforms from (run seed, image sha256, member, draw, attempt, step), and nothing else.
 
-A counter-based generator (Philox 4x64-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by a hash of who
-asks; the step is its counter. So a caption's draws do not depend on which other captions are made, in what order or where.
+A counter-based generator (Philox 4x64-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") keyed by a
+hash of who asks; the step is its counter. So a caption's draws do not depend on which other captions are made, in what
+order or where.
 """
 
 from dataclasses import dataclass
