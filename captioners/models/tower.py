@@ -1,0 +1,90 @@
+"""The image tower with exact arithmetic: open_clip's own module tree, its linear maps swapped for ones that ignore batch and threads.
+
+The copy shares every tensor with the original. Images go through one at a time, which costs nothing on a CPU (257 tokens fill it).
+"""
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from captioners.models.arithmetic import exact_gelu, exact_product
+
+
+class _Linear(nn.Module):
+    def __init__(self, of: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = of.weight, of.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return exact_product(x.flatten(0, -2), self.weight, self.bias).unflatten(0, x.shape[:-1])
+
+
+class _GELU(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return exact_gelu(x)
+
+
+class _PatchEmbedding(nn.Module):
+    """A convolution whose kernel equals its stride, as one product per image."""
+
+    def __init__(self, of: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.size = of.weight, of.bias, of.kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = F.unfold(x, self.size, stride=self.size)[0].T  # [P, 3 * h * w]
+        rows, columns = x.shape[2] // self.size[0], x.shape[3] // self.size[1]
+        return exact_product(patches, self.weight.flatten(1), self.bias).T.unflatten(1, (rows, columns))[None]
+
+
+class _Attention(nn.Module):
+    """`nn.MultiheadAttention` (batch first, no mask, no dropout) for one image."""
+
+    def __init__(self, of: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.heads, self.of = of.num_heads, [of]  # in a list, so that it is no submodule and is not swapped again
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, **_: Any) -> tuple[Tensor, None]:
+        of, width = self.of[0], q.shape[-1]
+        if of.in_proj_weight is not None:
+            weights = of.in_proj_weight.split(width)
+        else:
+            weights = (of.q_proj_weight, of.k_proj_weight, of.v_proj_weight)
+        biases = of.in_proj_bias.split(width) if of.in_proj_bias is not None else (None, None, None)
+        heads = [
+            exact_product(x[0], weight, bias).unflatten(1, (self.heads, -1)).transpose(0, 1)[None]
+            for x, weight, bias in zip((q, k, v), weights, biases, strict=True)
+        ]
+        mixed = F.scaled_dot_product_attention(*heads)[0].transpose(0, 1).flatten(1)
+        return exact_product(mixed, of.out_proj.weight, of.out_proj.bias)[None], None
+
+
+def _swap(module: nn.Module) -> nn.Module:
+    if isinstance(module, nn.MultiheadAttention):
+        if not module.batch_first or module.bias_k is not None or module.add_zero_attn:
+            raise NotImplementedError("attention with bias_k, zero attention or sequence-first layout has no exact form")
+        return _Attention(module)
+    if isinstance(module, nn.Linear):
+        return _Linear(module)
+    if isinstance(module, nn.GELU) and module.approximate == "none":
+        return _GELU()
+    if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and module.padding in ((0, 0), "valid"):
+        return _PatchEmbedding(module)
+    for name, child in module.named_children():
+        setattr(module, name, _swap(child))
+    return module
+
+
+def exact_tower(visual: nn.Module) -> nn.Module:
+    """Return a copy of an image tower that shares its tensors and computes each image exactly; takes batches of one."""
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*visual.parameters(), *visual.buffers())}
+    return _swap(copy.deepcopy(visual, shared))
+
+
+@torch.inference_mode()
+def encode_exactly(tower: nn.Module, images: Tensor) -> Tensor:
+    """Return the decoder's image tokens [B, N, D] of images [B, 3, H, W], encoded one by one through an `exact_tower`."""
+    return torch.cat([tower(image[None])[1] for image in images])
