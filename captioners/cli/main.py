@@ -74,9 +74,7 @@ def _load(verb: str) -> Any:
     return typer.main.get_command(app)
 
 
-app = typer.Typer(
-    cls=_Verbs, add_completion=False, invoke_without_command=True, epilog=EPILOG, pretty_exceptions_enable=False
-)
+app = typer.Typer(cls=_Verbs, add_completion=False, epilog=EPILOG, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:
@@ -89,14 +87,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _captioners(
-    context: typer.Context,
     _wanted: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Small, fast captioners, and the captions that compact CLIP models are trained on."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,6 +104,8 @@ def run(arguments: list[str] | None = None) -> int:
 
     0 done; 1 user's mistake; 2 finished, but something needs a look; 3 internal error; 75 stopped, resumable.
     """
+    # Called bare, it helps. (Asked this way, because typer loads pydantic before it runs a callback of ours.)
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         answer = typer.main.get_command(app)(args=arguments, prog_name="captioners", standalone_mode=False)
     except CaptionersError as error:

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
-from captioners.decoding.values import Beam, Decoding, draws_problem
+from captioners.decoding.values import Beam, Decoding, Sample, draws_problem
 
 CONTEXT_NAMES = {77: 76, 128: 127, 255: 255}
 """The paper's names of context lengths -> open_clip's `text_cfg.context_length`, which doesn't count the CLS row."""
@@ -51,7 +51,21 @@ class CaptionRecipe(Options):
     """Memory that the captioner may plan with, in GB; what the device has free when absent."""
 
     @model_validator(mode="after")
-    def _enough_beams(self) -> "CaptionRecipe":
-        if problem := draws_problem(self.decoding, self.draws):
+    def _fits_together(self) -> "CaptionRecipe":
+        if problem := draws_problem(self.decoding, self.draws) or context_problem(self.decoding, self.context_length):
             raise ValueError(problem)
         return self
+
+
+def context_problem(decoding: Sample | Beam, context_length: int | None) -> str | None:
+    """Say why captions as long as this decoding's do not fit a context (token slots), or None if they do."""
+    if context_length is None:
+        return None
+    longest = context_length - 2  # the start and the end token have slots of their own
+    if decoding.max_tokens is not None and decoding.max_tokens > longest:
+        asked = f"decoding.max_tokens: {decoding.max_tokens}"
+    elif decoding.min_tokens > longest:
+        asked = f"decoding.min_tokens: {decoding.min_tokens}"
+    else:
+        return None
+    return f"{asked} does not fit a context of {context_length}: its longest caption is {longest} tokens"

@@ -1,0 +1,54 @@
+# Every target sets up what it needs: on a fresh machine `make demo` or `make test` is the only command.
+SHELL := /bin/bash
+# The first of these that runs and is new enough; `make test PYTHON=/path/to/python` to choose.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick check fix smoke bench docs all
+
+help:  ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(INSTALLED)  ## Caption the packaged photos on this machine
+	$(BIN)/captioners demo
+
+test: $(INSTALLED)  ## Run all tests, offline, on the CPU
+	$(BIN)/python -m pytest $(PYTEST)
+
+quick: $(INSTALLED)  ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+check: $(INSTALLED)  ## Format, lint, types, import floors, recipes, generated docs
+	$(BIN)/ruff format --check captioners tests
+	$(BIN)/ruff check captioners tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/surface $(PYTEST)
+	$(BIN)/captioners check recipes
+	$(BIN)/python tests/tools/readme.py --diff
+
+fix: $(INSTALLED)  ## Format and mend what ruff can mend
+	$(BIN)/ruff format captioners tests
+	$(BIN)/ruff check --fix captioners tests
+
+smoke: $(INSTALLED)  ## Run every recipe for seconds, with its smoke section
+	$(BIN)/python tests/tools/smoke.py
+
+bench: $(INSTALLED)  ## Measure the decoding engine on this machine
+	$(BIN)/captioners bench decode
+
+docs: $(INSTALLED)  ## Write the generated parts of the README anew
+	$(BIN)/python tests/tools/readme.py
+
+all: check test smoke  ## What must pass before a change is done
+
+# Once, and again when pyproject.toml changes.
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or say PYTHON=/path" >&2; exit 1; }
+	@echo "Setting up .venv (once; a few minutes, mostly torch) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,130 @@
+"""Check recipes and paths before anything runs: every mistake at once, and a plain list of what was not checked.
+
+No weights are loaded and nothing is downloaded, so this answers in a second.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from captioners.core.errors import ImageError, NotFoundError, RecipeError
+from captioners.core.options import Options
+from captioners.core.package_data import recipe_names
+from captioners.core.recipe import Recipe, find_recipe, read_recipe
+from captioners.decoding.values import Sample
+from captioners.images.decode import SUFFIXES, list_images, read_image
+from captioners.jobs.caption_recipe import CaptionRecipe
+
+_NOT_CHECKED_RECIPE = (
+    "that the weights load, fit the machine's memory and are what their digest says",
+    "that the pictures can be decoded",
+    "that the disk has room for the result",
+)
+_NOT_CHECKED_FOLDER = ("that its pictures can be decoded",)
+_MOST_SUFFIXES = 6
+
+
+@dataclass
+class Findings:
+    """What `check` found out."""
+
+    right: list[str] = field(default_factory=list)
+    """One line per thing that can be used."""
+    wrong: list[str] = field(default_factory=list)
+    """One message per thing that can't; a recipe's message holds all its mistakes."""
+    not_checked: list[str] = field(default_factory=list)
+    next_command: str = ""
+
+
+def check(target: str, overrides: Sequence[str] = ()) -> Findings:
+    """Check a recipe (path or name), a folder of recipes, a picture, or a folder of pictures.
+
+    Raises `NotFoundError` if there is no such thing. Recipes are checked with `overrides`, and once more with their
+    `smoke` section.
+    """
+    path = Path(target)
+    packaged = [name for name in recipe_names() if name.startswith(f"{target.rstrip('/')}/")]
+    if path.is_dir():
+        recipes = sorted(path.rglob("*.yaml")) + sorted(path.rglob("*.yml"))
+        return _check_recipes(list(map(str, recipes)), overrides) if recipes else _look_at_folder(path)
+    if path.is_file() and path.suffix.lower() not in (".yaml", ".yml"):
+        return _look_at_file(path)
+    if packaged and not path.exists():
+        return _check_recipes(packaged, overrides)
+    find_recipe(target)
+    return _check_recipes([target], overrides)
+
+
+def cross_problems(options: Options) -> list[str]:
+    """Return what is wrong with a valid recipe as a whole: its captioner, its context, its inputs.
+
+    Every job's cross-checks live here.
+    """
+    return _caption_problems(options) if isinstance(options, CaptionRecipe) else []
+
+
+def _caption_problems(options: CaptionRecipe) -> list[str]:
+    return [f"inputs: no such file or folder: {i}" for i in options.inputs if not Path(i).expanduser().exists()]
+
+
+def _check_recipes(sources: list[str], overrides: Sequence[str]) -> Findings:
+    findings = Findings(not_checked=list(_NOT_CHECKED_RECIPE))
+    for source in sources:
+        try:
+            recipe = read_recipe(source, overrides)
+            problems = cross_problems(recipe.options)
+            if recipe.has_smoke:
+                read_recipe(source, overrides, smoke=True)
+        except RecipeError as error:
+            findings.wrong.append(str(error))
+            continue
+        if problems:
+            findings.wrong.append("\n  ".join([f"{source} cannot run:", *problems]))
+        else:
+            findings.right.append(_describe(source, recipe))
+            findings.next_command = f"captioners {recipe.job} {' '.join([source, *overrides])}"
+    if len(sources) > 1:
+        findings.next_command = ""
+    return findings
+
+
+def _describe(source: str, recipe: Recipe) -> str:
+    options = recipe.options
+    if not isinstance(options, CaptionRecipe):
+        return f"{source}: a recipe of the job '{recipe.job}'"
+    decoding = options.decoding
+    how = "samples" if isinstance(decoding, Sample) else f"beam search of width {decoding.width}"
+    inputs = f"{len(options.inputs)} inputs" if options.inputs else "no inputs yet (inputs='[PATH]')"
+    draws = "one caption" if options.draws == 1 else f"{options.draws} captions"
+    return f"{source}: {options.captioner}, {how}, {draws} for each picture; {inputs}"
+
+
+def _look_at_folder(path: Path) -> Findings:
+    pictures = list_images(path)
+    if not pictures:
+        found = Counter(p.suffix.lower() or "no suffix" for p in path.iterdir() if p.is_file())
+        there = ", ".join(f"{n} {suffix}" for suffix, n in found.most_common(_MOST_SUFFIXES)) or "no files"
+        raise NotFoundError(f"{path} holds neither recipes (.yaml) nor pictures, but {there}")
+    kinds = Counter(p.suffix.lower() for p in pictures)
+    counts = ", ".join(f"{number} {suffix}" for suffix, number in kinds.most_common(_MOST_SUFFIXES))
+    return Findings(
+        right=[f"{path}: a folder of {len(pictures)} pictures ({counts})"],
+        not_checked=list(_NOT_CHECKED_FOLDER),
+        next_command=f"captioners caption {path}",
+    )
+
+
+def _look_at_file(path: Path) -> Findings:
+    try:
+        picture = read_image(path)
+    except ImageError as error:
+        if path.suffix.lower() in SUFFIXES:
+            return Findings(wrong=[str(error)])
+        return Findings(wrong=[f"{path} is neither a recipe (.yaml) nor a picture that can be read"])
+    width, height = picture.image.size
+    return Findings(
+        right=[f"{path}: a picture of {width} x {height} px, readable"],
+        not_checked=["what a captioner says of it"],
+        next_command=f"captioners caption {path}",
+    )

@@ -1,0 +1,190 @@
+"""What exists, by name: kinds, captioners, sources, decodings, metrics, recipes, data cards. Imports no torch.
+
+Kinds, sources and metrics are one file each, so their list is read from the files: a first docstring sentence, and
+nothing is imported.
+"""
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import captioners
+from captioners.core.errors import NotFoundError, near
+from captioners.core.package_data import data_card_names, data_cards_dir, recipe_names
+from captioners.core.recipe import find_recipe
+from captioners.core.yaml_lines import write_yaml
+from captioners.decoding.values import Beam, Sample, decoding_names, expand
+
+_PACKAGE = Path(captioners.__file__).parent
+# Interfaces, and rooms that several of a folder's modules share: no kind, source or metric of their own.
+_SHARED = {"captioner", "catalogue", "source", "metric", "batches", "cards", "layers"}
+_EXAMPLES: dict[str, Any] = {"top_p": 0.9, "top_k": 50, "min_p": 0.05}
+
+Rows = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The things of one sort, and what to do with them."""
+
+    what: str
+    rows: Rows
+    note: str
+
+
+@dataclass(frozen=True)
+class _Sort:
+    all: Callable[[], Listing]
+    one: Callable[[str], str]
+
+
+def listing(what: str) -> Listing:
+    """Return all things of one sort; raise `NotFoundError` for an unknown sort."""
+    return _sort(what).all()
+
+
+def details(what: str, name: str) -> str:
+    """Return everything there is to say of one thing: a recipe's commented file, a decoding's fields, a card."""
+    return _sort(what).one(name)
+
+
+def sorts() -> list[str]:
+    """Return what can be listed."""
+    return list(_SORTS)
+
+
+def describe_fields(model: type[BaseModel]) -> list[str]:
+    """Return one entry per field of an option model: its key, type, default and docstring."""
+    return [_describe(name, field) for name, field in model.model_fields.items()]
+
+
+def _sort(what: str) -> _Sort:
+    try:
+        return _SORTS[what]
+    except KeyError:
+        known = ", ".join(_SORTS)
+        raise NotFoundError(f"nothing is listed as '{what}'.{near(what, _SORTS)} Known: {known}") from None
+
+
+def _known(what: str, name: str, things: dict[str, Any]) -> Any:
+    if name not in things:
+        known = ", ".join(things) or "none in this release"
+        raise NotFoundError(f"no {what.removesuffix('s')} is named '{name}'.{near(name, things)} Known: {known}")
+    return things[name]
+
+
+def _room(what: str, folder: str, coming: str) -> _Sort:
+    """Return the sort whose things are the modules of one room."""
+
+    def modules() -> dict[str, Path]:
+        files = sorted((_PACKAGE / folder).glob("[!_]*.py"))
+        return {path.stem: path for path in files if path.stem not in _SHARED}
+
+    def all_of_them() -> Listing:
+        rows = [(name, _first(_docstring(path))) for name, path in modules().items()]
+        return Listing(what, rows, f"more: captioners list {what} NAME" if rows else coming)
+
+    def one(name: str) -> str:
+        return _docstring(_known(what, name, modules()))
+
+    return _Sort(all_of_them, one)
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def _all_recipes() -> Listing:
+    rows = []
+    for name in recipe_names():
+        first = _first(_one_recipe(name))
+        rows.append((name, first.removeprefix("#").strip()))
+    return Listing("recipes", rows, "start your own: captioners list recipes NAME > mine.yaml")
+
+
+def _one_recipe(name: str) -> str:
+    return find_recipe(name).read_text(encoding="utf-8").rstrip()
+
+
+def _all_data_cards() -> Listing:
+    rows = [(name, "") for name in data_card_names()]
+    coming = "none yet: this release reads no training set; the first card comes with the first one"
+    return Listing("data-cards", rows, "more: captioners list data-cards NAME" if rows else coming)
+
+
+def _one_data_card(name: str) -> str:
+    path: Path = _known("data-cards", name, {card: data_cards_dir() / f"{card}.md" for card in data_card_names()})
+    return path.read_text(encoding="utf-8").rstrip()
+
+
+def _all_decodings() -> Listing:
+    rows = []
+    for name in decoding_names():
+        model = {"sample": Sample, "beam": Beam}.get(name)
+        rows.append((name, _first(model.__doc__) if model else f"short for {_flow(_expanded(name))}"))
+    return Listing("decodings", rows, "fields and defaults: captioners list decodings NAME")
+
+
+def _one_decoding(name: str) -> str:
+    _known("decodings", name, dict.fromkeys(decoding_names()))
+    values = _expanded(name)
+    model = Beam if values["strategy"] == "beam" else Sample
+    parts = [f"{name}: {_first(model.__doc__)}"]
+    if name != values["strategy"]:
+        short = f"{{{name}: {_EXAMPLES[name]}}}" if name in _EXAMPLES else name
+        parts.append(f"decoding: {short}\n  is short for\ndecoding: {_flow(values)}")
+    return "\n\n".join([*parts, "\n".join(describe_fields(model))])
+
+
+def _expanded(name: str) -> dict[str, Any]:
+    values = dict(expand({name: _EXAMPLES[name]} if name in _EXAMPLES else name))
+    return {"strategy": values.pop("strategy"), **values}
+
+
+def _describe(name: str, field: FieldInfo) -> str:
+    default = "needed" if field.is_required() else f"default {_scalar(field.get_default(call_default_factory=True))}"
+    bounds = [_bound(item) for item in field.metadata]
+    head = f"{name}  ({', '.join(part for part in (_kind(field.annotation), *bounds, default) if part)})"
+    return f"{head}\n    {field.description}" if field.description else head
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(map(_kind, get_args(annotation)))
+    words = {str: "text", int: "int", float: "float", bool: "true | false", NoneType: "null"}
+    return words.get(annotation, str(annotation))
+
+
+def _bound(item: Any) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return next((f"{sign} {getattr(item, name)}" for name, sign in signs.items() if hasattr(item, name)), "")
+
+
+def _scalar(value: Any) -> str:
+    return write_yaml({"x": value})[3:].rstrip()
+
+
+def _flow(values: dict[str, Any]) -> str:
+    return "{" + ", ".join(f"{key}: {_scalar(value)}" for key, value in values.items()) + "}"
+
+
+def _first(text: str | None) -> str:
+    return (text or "").partition("\n")[0]
+
+
+_SORTS = {
+    "kinds": _room("kinds", "kinds", "none yet"),
+    "sources": _room("sources", "data", "none yet: this release reads pictures and folders"),
+    "decodings": _Sort(_all_decodings, _one_decoding),
+    "metrics": _room("metrics", "metrics", "none yet: they come with the verb that measures captions"),
+    "recipes": _Sort(_all_recipes, _one_recipe),
+    "data-cards": _Sort(_all_data_cards, _one_data_card),
+}

@@ -1,0 +1,146 @@
+"""captioners check, list and doctor, as a user runs them."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from captioners.cli.main import run
+from captioners.core.package_data import recipe_names, recipes_dir
+from captioners.decoding.values import decoding_names
+from captioners.jobs.listing import sorts
+
+
+@pytest.fixture
+def captioners(capsys):
+    def call(*arguments):
+        code = run(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_check_says_what_is_right_and_what_was_not_checked(captioners):
+    code, out, err = captioners("check", "caption/photos")
+    assert (code, err) == (0, "")
+    assert out.startswith("right  caption/photos: coca-l14-coco, beam search of width 5")
+    assert "checked 1: 1 right, 0 wrong\nnot checked:\n  that the weights load" in out
+    assert "next:    captioners caption caption/photos" in out
+
+
+def test_check_takes_a_folder_of_recipes_by_path_and_by_name(captioners):
+    count = len([name for name in recipe_names() if name.startswith("caption/")])
+    for folder in (str(recipes_dir() / "caption"), "caption"):
+        code, out, _ = captioners("check", folder)
+        assert code == 0
+        assert f"checked {count}: {count} right, 0 wrong" in out
+
+
+def test_every_recipe_on_disk_is_checked_and_right(captioners):
+    count = len(list(recipes_dir().rglob("*.yaml")))
+    code, out, _ = captioners("check", str(recipes_dir()))
+    assert code == 0
+    assert f"checked {count}: {count} right, 0 wrong" in out
+
+
+def test_check_refuses_every_bad_recipe_at_once(captioners):
+    folder = Path(__file__).parent.parent / "bad_recipes"
+    code, out, err = captioners("check", str(folder))
+    assert code == 1
+    assert f"checked {len(list(folder.iterdir()))}: 0 right" in out
+    assert err.count("wrong  ") == len(list(folder.iterdir()))
+
+
+def test_check_applies_overrides_and_names_inputs_that_are_not_there(captioners, run_dir):
+    code, _, err = captioners("check", "caption/photos", "drwas=2")
+    assert code == 1
+    assert "command line: drwas: unknown key. Did you mean 'draws'?" in err
+    code, _, err = captioners("check", "caption/photos", "inputs=[nope]")
+    assert code == 1
+    assert "inputs: no such file or folder: nope" in err
+
+
+def test_check_refuses_an_unknown_captioner_with_near_names(captioners):
+    code, _, err = captioners("check", "caption/photos", "captioner=coca-l14-cocoo")
+    assert code == 1
+    assert "Did you mean 'coca-l14-coco'" in err
+
+
+def test_check_says_what_a_picture_and_a_folder_are(captioners, run_dir):
+    Image.new("RGB", (40, 30)).save("photo.png")
+    Path("broken.jpg").write_bytes(b"not a picture")
+    code, out, _ = captioners("check", "photo.png")
+    assert code == 0
+    assert "a picture of 40 x 30 px" in out
+    assert "captioners caption photo.png" in out
+    code, out, _ = captioners("check", ".")
+    assert code == 0
+    assert "a folder of 2 pictures" in out
+    code, _, err = captioners("check", "broken.jpg")
+    assert code == 1
+    assert "broken.jpg" in err
+
+
+def test_check_of_nothing_that_exists_and_of_an_empty_folder(captioners, run_dir):
+    code, _, err = captioners("check", "caption/fotos")
+    assert code == 1
+    assert "Did you mean 'caption/photos'" in err
+    code, _, err = captioners("check", ".")
+    assert code == 1
+    assert "neither recipes (.yaml) nor pictures, but no files" in err
+
+
+@pytest.mark.parametrize("what", sorts())
+def test_every_sort_is_listed_with_its_count_or_says_honestly_that_it_is_empty(captioners, what):
+    code, out, _ = captioners("list", what)
+    assert code == 0
+    rows = out.rstrip().splitlines()
+    assert what in rows[-1]
+    assert len(rows) > 1 or "none yet" in rows[-1]
+
+
+def test_a_listed_recipe_is_the_commented_file_and_nothing_else(captioners, run_dir):
+    code, out, _ = captioners("list", "recipes", "caption/photos")
+    assert code == 0
+    assert out == (recipes_dir() / "caption" / "photos.yaml").read_text()
+    Path("mine.yaml").write_text(out)
+    assert captioners("check", "mine.yaml")[0] == 0
+
+
+@pytest.mark.parametrize("name", decoding_names())
+def test_a_listed_decoding_shows_fields_with_defaults_and_meaning(captioners, name):
+    code, out, _ = captioners("list", "decodings", name)
+    assert code == 0
+    assert "min_tokens  (int, >= 0, default 5)\n    Content tokens before" in out
+    assert ("short for" in out) == (name not in ("sample", "beam"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["recpes"], "Did you mean 'recipes'"),
+        (["recipes", "caption/fotos"], "Did you mean 'caption/photos'"),
+        (["decodings", "gredy"], "Did you mean 'greedy'"),
+        (["metrics", "cider"], "none in this release"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_near_ones(captioners, arguments, says):
+    code, _, err = captioners("list", *arguments)
+    assert code == 1
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_doctor_names_versions_devices_codecs_and_no_secrets(captioners, monkeypatch, tmp_path):
+    secret = "hf_" + "x" * 30
+    monkeypatch.setenv("HF_TOKEN", secret)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    code, out, _ = captioners("doctor")
+    assert code == 0
+    for part in ("**Versions**", "- torch: ", "- open-clip-torch: ", "- cpu capability: ", "- heif: ", "- jpeg: yes"):
+        assert part in out
+    assert secret not in out
+    assert str(tmp_path) not in out
+    assert "~/cache/hub" in out
