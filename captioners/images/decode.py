@@ -79,7 +79,7 @@ def read_image(
     not be read at all (which says nothing about the picture).
     """
     if profile not in get_args(Profile):
-        raise UserError(f"Unknown decode profile {profile!r}: it is one of {', '.join(get_args(Profile))}.")
+        raise UserError(f"no decode profile is named {profile!r}: it is one of {', '.join(get_args(Profile))}.")
     if isinstance(source, bytes):
         data = source
     else:
