@@ -1,0 +1,140 @@
+"""The floors: which room imports which, which modules are torch-free, and how large a module or function gets.
+
+Every import statement of every module is read, also those inside functions and under TYPE_CHECKING.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import captioners
+
+PACKAGE = Path(captioners.__file__).parent
+BELOW_JOBS = ("core", "decoding", "models", "engine", "text", "images", "kinds", "samples")
+
+MAY_IMPORT = {
+    # floor 3
+    "cli": ("jobs", "core"),
+    # floor 2: the only wiring
+    "jobs": BELOW_JOBS,
+    # floor 1
+    "kinds": ("engine", "models", "decoding", "text", "images", "core"),
+    "engine": ("models", "decoding", "core"),
+    "models": ("core",),
+    "decoding": ("core",),
+    "text": ("core",),
+    "images": ("core",),
+    "samples": (),
+    # floor 0
+    "core": (),
+}
+"""Room -> rooms it may import besides itself. Every room of the package stands here."""
+
+OUTSIDE_ROOMS = {
+    "captioners": ("jobs", *BELOW_JOBS),  # the public names, imported when they are asked for
+    "captioners.__main__": ("cli",),
+}
+
+JOBS_OF_JOBS = {
+    "captioners.jobs.demo": {"captioners.jobs.caption"},
+}
+"""A job imports no other job, except here; the torch-free recipe models (`*_recipe`) are open to all."""
+
+HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
+TORCH_FREE = re.compile(
+    r"captioners(\.__main__|\.(core|cli|text|images|samples)(\..+)?|\.\w+"
+    r"|\.decoding\.values|\.kinds\.(captioner|catalogue)|\.jobs\.(check|listing|doctor|\w+_recipe))?"
+)
+"""What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""
+
+MOST_LINES = 300
+MOST_FUNCTION_LINES = 60
+
+
+def _name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _imports(nodes):
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import; write the full name"
+            # `from captioners.jobs import caption` imports a module, not only the package.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _our_imports(name):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    for imported in _imports(ast.walk(tree)):
+        if imported.split(".")[0] == "captioners":
+            longest = imported
+            while longest not in MODULES:
+                longest = longest.rpartition(".")[0]
+            yield longest
+
+
+def _room(name):
+    return name.split(".")[1] if "." in name else ""
+
+
+def test_every_room_is_named():
+    rooms = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert rooms <= set(MAY_IMPORT), f"new rooms need a row in MAY_IMPORT: {rooms - set(MAY_IMPORT)}"
+    outside = {name for name, path in MODULES.items() if path.parent == PACKAGE}
+    assert outside <= set(OUTSIDE_ROOMS), f"modules outside all rooms: {outside - set(OUTSIDE_ROOMS)}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_rooms_below_it(name):
+    room = _room(name)
+    allowed = OUTSIDE_ROOMS[name] if name in OUTSIDE_ROOMS else (*MAY_IMPORT[room], room)
+    wrong = {found for found in _our_imports(name) if found != "captioners" and _room(found) not in allowed}
+    assert not wrong, f"{name} may import {', '.join(allowed)}, but imports {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if _room(name) == "jobs"])
+def test_a_job_imports_no_other_job(name):
+    jobs = {found for found in _our_imports(name) if _room(found) == "jobs" and found.count(".") == 2}
+    wrong = {job for job in jobs if not job.endswith("_recipe")} - JOBS_OF_JOBS.get(name, set()) - {name}
+    assert not wrong, f"{name} imports {wrong}; move what both need one floor down"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if TORCH_FREE.fullmatch(name)])
+def test_what_help_and_check_load_is_torch_free(name):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    heavy = {found for found in _imports(tree.body) if found.split(".")[0] in HEAVY}
+    assert not heavy, f"{name} imports {heavy} at its top; import it where it is needed"
+
+
+def test_the_torch_free_rule_covers_what_it_should():
+    free = {name for name in MODULES if TORCH_FREE.fullmatch(name)}
+    assert {"captioners", "captioners.core.recipe", "captioners.cli.main", "captioners.decoding.values"} <= free
+    assert "captioners.models.coca" not in free
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_and_functions_stay_readable(name):
+    text = MODULES[name].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES, f"{name} has {len(text.splitlines())} lines; split it"
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = {f.name: f.end_lineno - f.lineno + 1 for f in functions if f.end_lineno - f.lineno >= MOST_FUNCTION_LINES}
+    assert not long, f"functions of more than {MOST_FUNCTION_LINES} lines: {long}"
+
+
+def test_the_reader_of_imports_sees_what_it_must():
+    """The negative control: without it, a reader that finds nothing would pass every test above."""
+    source = (
+        "import torch.nn\ndef f():\n    from captioners.jobs import caption\nif 1:\n    import captioners.cli.main\n"
+    )
+    tree = ast.parse(source)
+    assert set(_imports(ast.walk(tree))) == {"torch.nn", "captioners.jobs.caption", "captioners.cli.main"}
+    assert set(_imports(tree.body)) == {"torch.nn"}
+    assert "captioners.core.errors" in set(_our_imports("captioners.cli.main"))

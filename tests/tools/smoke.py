@@ -1,0 +1,31 @@
+"""Run every packaged recipe through the command line with its `smoke` section, on the packaged photos, in seconds."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import captioners
+from captioners.core.package_data import recipe_names
+from captioners.core.recipe import read_recipe, resolved
+
+
+def main():
+    photos = Path(captioners.__file__).parent / "samples"
+    without = [name for name in recipe_names() if not read_recipe(name).has_smoke]
+    failed = []
+    for name in recipe_names():
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = read_recipe(name, [f"inputs=['{photos}']", f"output='{folder}/out.jsonl'"], smoke=True)
+            saved = Path(folder, f"{name.replace('/', '-')}.yaml")
+            saved.write_text(resolved(recipe.options), encoding="utf-8")
+            command = [sys.executable, "-m", "captioners", recipe.job, str(saved)]
+            code = subprocess.run(command, cwd=folder, check=False).returncode
+        print(f"{name}: {'ok' if code == 0 else f'exit code {code}'}", flush=True)
+        failed += [name] if code else []
+    print(f"{len(recipe_names())} recipes, {len(failed)} failed, {len(without)} without a smoke section")
+    return 1 if failed or without else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
