@@ -32,7 +32,9 @@ class FastTokenizer:
             if not (folder / needed).is_file():
                 raise NotFoundError(f"{folder / needed}: no such file; a tokenizer directory needs it")
         serialized = (folder / "tokenizer.json").read_bytes()
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        serialized_config = (folder / "tokenizer_config.json").read_bytes()
+        self._files = {"tokenizer.json": serialized, "tokenizer_config.json": serialized_config}
+        config = json.loads(serialized_config)
         self._tokenizer = HuggingFace.from_str(serialized.decode())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -71,3 +73,8 @@ class FastTokenizer:
     def batch(self, texts: Sequence[str], context_length: int) -> "Tensor":
         """Return int64 [B, context_length], as open_clip's tokenizer does."""
         return batch_of(self, texts, context_length)
+
+    def save(self, directory: str | Path) -> None:
+        """Write both files, unchanged."""
+        for name, content in self._files.items():
+            (Path(directory) / name).write_bytes(content)

@@ -1,0 +1,210 @@
+"""Export a captioner as a directory that plain open_clip opens, bit for bit the same, with its card.
+
+    open_clip_model.safetensors   the weights, as they are
+    open_clip_config.json         architecture, final context length in both towers, preprocessing
+    tokenizer.json, tokenizer_config.json, sentencepiece.model    unless it is CLIP's, which open_clip bundles
+    captioner.json                the card: name, digests, licences, limits, recommended decoding
+    README.md                     the card for people, and how to open the directory
+
+The directory appears whole or not at all: it is written beside its place, read back, and renamed.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from captioners.core.errors import UserError, near
+from captioners.images.preprocess import Preprocess
+from captioners.models.coca import POSITIONS, LoadedCoCa, load_directory, with_context
+from captioners.models.weights import State, read_weights, weights_digest
+from captioners.text.fast import FastTokenizer
+from captioners.text.pieces import SentencePieceTokenizer
+from captioners.text.tokenizer import Tokenizer, load_tokenizer
+
+FORMATS = ("open_clip",)
+WEIGHTS = "open_clip_model.safetensors"
+_SPARE_BYTES = 16 << 20  # what the small files and the file system's own books may need besides the weights
+
+
+def check_format(name: str) -> None:
+    """Raise UserError unless `name` is a form that a captioner can be exported to."""
+    if name not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise UserError(f"no export form is named {name!r}.{near(name, FORMATS)} A captioner exports to: {known}")
+
+
+def export_captioner(captioner: str, form: str, out: str | Path) -> Path:
+    """Export a captioner given by its directory, in one of `FORMATS`, and return where it lies.
+
+    Raises UserError or NotFoundError, before anything large is read where that is possible.
+    """
+    check_format(form)
+    _refuse_unless_free(Path(out).expanduser().absolute())
+    folder = Path(captioner).expanduser()
+    loaded = load_directory(folder)
+    card_file = folder / "captioner.json"
+    card = json.loads(card_file.read_text(encoding="utf-8")) if card_file.is_file() else {"name": folder.name}
+    return write_open_clip(loaded, load_tokenizer(loaded.model_cfg, folder), card, out)
+
+
+def write_open_clip(loaded: LoadedCoCa, tokenizer: Tokenizer, card: Mapping[str, Any], out: str | Path) -> Path:
+    """Write a captioner's directory and return its path.
+
+    `card` may say `name`, `licences` and `recommended_decoding`; what can be computed is. Raises UserError when `out`
+    is not free, when the tokenizer and the model don't fit each other, or when the disk is full.
+    """
+    target = Path(out).expanduser().absolute()
+    _refuse_unless_free(target)
+    # Tensors may be views into a mapped file, or share memory; the file holds each by itself.
+    state = {name: tensor.detach().to("cpu").contiguous() for name, tensor in loaded.model.state_dict().items()}
+    config = _config(loaded, tokenizer, state)
+    full_card = _card(loaded, tokenizer, card, config, state)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_unless_room(state, target)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        draft.mkdir()
+        _write_weights(state, draft / WEIGHTS)
+        _write_json(config, draft / "open_clip_config.json")
+        _write_tokenizer(tokenizer, draft)
+        _write_json(full_card, draft / "captioner.json")
+        (draft / "README.md").write_text(_readme(full_card, config), encoding="utf-8")
+        _read_back(draft, full_card, config)
+        if target.exists():
+            target.rmdir()  # empty, as was made sure of; not every system renames onto it
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _refuse_unless_free(target: Path) -> None:
+    if target.is_dir():
+        if any(target.iterdir()):
+            raise UserError(f"{target}: the folder is not empty; name a new one, or empty it first")
+    elif target.exists():
+        raise UserError(f"{target}: a file of that name exists; name a new folder")
+
+
+def _refuse_unless_room(state: State, target: Path) -> None:
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in state.values()) + _SPARE_BYTES
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        found = f"{needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free"
+        raise UserError(f"{target}: out of disk: {found}; free some space or name another place")
+
+
+def _config(loaded: LoadedCoCa, tokenizer: Tokenizer, state: State) -> dict[str, Any]:
+    length = state[POSITIONS].shape[0] - 1  # without CLS; the table, not the configuration, is what the model has
+    model_cfg = with_context(loaded.model_cfg, length)
+    text_cfg = model_cfg["text_cfg"]
+    if tokenizer.name == "clip":
+        text_cfg.pop("hf_tokenizer_name", None)
+    else:
+        # Of a local directory open_clip only asks whether there is a name, and then reads the tokenizer beside it.
+        text_cfg["hf_tokenizer_name"] = text_cfg.get("hf_tokenizer_name") or "this-directory"
+    if text_cfg.get("vocab_size", 49408) != tokenizer.vocab_size:
+        found = f"the tokenizer has {tokenizer.vocab_size:,} ids and the model {text_cfg.get('vocab_size', 49408):,}"
+        raise UserError(f"{found}; they were not made for each other: export the captioner with its own tokenizer")
+    return {"model_cfg": model_cfg | {"custom_text": True}, "preprocess_cfg": dict(loaded.preprocess_cfg)}
+
+
+def _card(
+    loaded: LoadedCoCa, tokenizer: Tokenizer, card: Mapping[str, Any], config: dict[str, Any], state: State
+) -> dict[str, Any]:
+    length = config["model_cfg"]["text_cfg"]["context_length"]
+    image_size = config["model_cfg"]["vision_cfg"].get("image_size", 224)
+    return {
+        "name": "captioner",
+        "licences": {"weights": "unknown"},
+        "recommended_decoding": None,
+        **card,
+        "kind": "coca",
+        "context_length": length,
+        "max_tokens": length - 2,
+        "num_parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "weights_digest": weights_digest(state),
+        "tokenizer": tokenizer.name,
+        "tokenizer_digest": tokenizer.digest,
+        "preprocess_digest": Preprocess({"size": image_size, **config["preprocess_cfg"]}).digest,
+    }
+
+
+def _write_weights(state: State, path: Path) -> None:
+    from safetensors import SafetensorError  # noqa: PLC0415 - imports torch's part of it
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if "os error 28" not in str(error):  # ENOSPC, the one thing a user can mend
+            raise
+        raise UserError(f"{path.parent.parent}: out of disk; free some space or name another place") from None
+
+
+def _write_json(value: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    if isinstance(tokenizer, SentencePieceTokenizer | FastTokenizer):
+        tokenizer.save(folder)
+
+
+def _read_back(folder: Path, card: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Refuse to hand out a directory that does not hold what it should."""
+    if weights_digest(read_weights(folder / WEIGHTS)) != card["weights_digest"]:
+        raise UserError(f"{folder.parent}: the weights came back from the disk changed; check the disk, then try again")
+    if load_tokenizer(config["model_cfg"], folder).digest != card["tokenizer_digest"]:
+        raise UserError("the tokenizer cleans text in a way that its configuration does not say; set tokenizer_kwargs")
+
+
+def _readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    hub = "" if "hf_tokenizer_name" not in config["model_cfg"]["text_cfg"] else _ON_THE_HUB
+    licences = "\n".join(f"| {what} | {licence} |" for what, licence in card["licences"].items())
+    decoding = json.dumps(card["recommended_decoding"]) if card["recommended_decoding"] else "the default"
+    return _README.format(
+        **{key: card[key] for key in ("name", "max_tokens", "context_length", "tokenizer", "weights_digest")},
+        millions=card["num_parameters"] / 1e6,
+        licences=licences,
+        decoding=decoding,
+        hub=hub,
+    )
+
+
+_ON_THE_HUB = """
+On the Hugging Face Hub, set `text_cfg.hf_tokenizer_name` in `open_clip_config.json` to the repository's own name:
+there open_clip fetches the tokenizer by that name, not from beside the configuration.
+"""
+
+_README = """---
+library_name: open_clip
+pipeline_tag: image-to-text
+tags: [coca, image-captioning]
+---
+# {name}
+
+A CoCa captioner (arXiv 2205.01917) of {millions:.1f} million parameters. It writes captions of up to {max_tokens}
+tokens (context length {context_length}; tokenizer: {tokenizer}).
+
+| what | licence |
+|---|---|
+{licences}
+
+Recommended decoding: {decoding}. Weights digest: `{weights_digest}`.
+
+## Open it
+
+With captioners, which decodes fast and exactly:
+
+    captioners caption PHOTO.jpg --captioner THIS_DIRECTORY
+
+With plain open_clip (3.3 or newer), for features, logits or further training:
+
+    import open_clip
+    model, _, preprocess = open_clip.create_model_and_transforms("local-dir:THIS_DIRECTORY")
+    tokenizer = open_clip.get_tokenizer("local-dir:THIS_DIRECTORY")
+{hub}"""
