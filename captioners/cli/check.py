@@ -9,7 +9,7 @@ from captioners.cli.ending import done
 
 def command(
     target: Annotated[str, typer.Argument(metavar="RECIPE|PATH", help="A recipe, a folder of recipes, or pictures.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe overrides.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe overrides.")] = None,
 ) -> None:
     """Check a recipe (by path or name), a folder of recipes, a picture or a folder of pictures, loading no weights.
 

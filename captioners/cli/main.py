@@ -10,7 +10,6 @@ import sys
 import tempfile
 import traceback
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -113,10 +112,9 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return _stopped()
-    except OSError as error:
-        return _out_of_disk(error) if error.errno in (errno.ENOSPC, errno.EDQUOT) else _internal(error)
     except Exception as error:
-        return _usage(error)
+        full = _disk_full(error)
+        return _out_of_disk(full) if full else _usage(error)
     # typer hands back the code of an `Exit`, and 130 for a keyboard interrupt that it saw first.
     code = answer if isinstance(answer, int) else 0
     return _stopped() if code == 130 else code
@@ -130,7 +128,8 @@ def _usage(error: Exception) -> int:
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "captioners"
-        _say(f"{error.format_message().rstrip('.')}; see '{where} --help'")
+        said = error.format_message().rstrip(".")
+        _say(f"{said}{'' if said.endswith('?') else ';'} see '{where} --help'")
         return 1
     return _internal(error)
 
@@ -138,6 +137,15 @@ def _usage(error: Exception) -> int:
 def _stopped() -> int:
     _say("stopped; run the same command again")
     return 75
+
+
+def _disk_full(error: BaseException | None) -> OSError | None:
+    # Libraries wrap it: a failed write of weights is a RuntimeError whose cause is the full disk.
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _out_of_disk(error: OSError) -> int:
@@ -151,15 +159,20 @@ def _internal(error: BaseException) -> int:
         traceback.print_exception(error)
         return 3
     summary = " ".join(str(error).split())[:200]
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="captioners-error-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exception(error, file=file)
     _say(
-        f"internal error, {type(error).__name__}: {summary}; the traceback is in {Path(file.name)} "
-        "(CAPTIONERS_DEBUG=1 shows it); please report it with the output of 'captioners doctor'"
+        f"internal error, {type(error).__name__}: {summary}; {_kept_traceback(error)} (CAPTIONERS_DEBUG=1 shows it); "
+        "please report it with the output of 'captioners doctor'"
     )
     return 3
+
+
+def _kept_traceback(error: BaseException) -> str:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="captioners-error-", suffix=".txt", delete=False) as file:
+            traceback.print_exception(error, file=file)
+    except OSError as refused:
+        return f"the traceback could not be written: {refused.strerror}"
+    return f"the traceback is in {file.name}"
 
 
 def _say(message: str) -> None:

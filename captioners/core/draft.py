@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from captioners.core.errors import UserError
 from captioners.core.secrets import ADVICE, find_secrets
 from captioners.core.yaml_lines import Key, read_yaml
 
@@ -61,19 +62,27 @@ def _line(origin: Origin, key: Key, says: str, shown: str) -> str:
     return ": ".join(part for part in (where, ".".join(map(str, key)), says) if part)
 
 
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise UserError(f"larger than {_LARGEST_BYTES:,} bytes; this isn't a recipe")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError("not text in UTF-8; this isn't a recipe") from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from None
+
+
 def read_draft(path: Path, shown: str) -> Draft:
     """Read one recipe file, named `shown` in messages; its mistakes are noted in the draft, not raised."""
     draft = Draft()
-    if path.stat().st_size > _LARGEST_BYTES:
-        draft.wrong((), f"larger than {_LARGEST_BYTES:,} bytes; this isn't a recipe", (shown, 0))
-        draft.broken = True
-        return draft
     try:
-        parsed = read_yaml(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        draft.wrong((), "not text in UTF-8; this isn't a recipe", (shown, 0))
+        text = _read_text(path)
+    except UserError as error:
+        draft.wrong((), str(error), (shown, 0))
         draft.broken = True
         return draft
+    parsed = read_yaml(text)
     draft.origins = {key: (shown, line) for key, line in parsed.lines.items()}
     for key, line, says in parsed.mistakes:
         draft.wrong(key, says, (shown, line))

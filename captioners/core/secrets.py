@@ -10,7 +10,7 @@ _NAMES = re.compile(r"(^|_)(password|passwd|passphrase|secret|token|api_?key|acc
 # Each begins as its issuer documents; the lengths keep ordinary words and file names out.
 _VALUES = re.compile(
     r"""
-      \b sk-[A-Za-z0-9_-]{16,}                  # OpenAI, Anthropic and compatible endpoints
+      (?<![A-Za-z0-9-]) sk-[A-Za-z0-9_-]*[A-Za-z0-9_]{16,}   # OpenAI, Anthropic and compatible endpoints
     | \b hf_[A-Za-z0-9]{16,}                    # Hugging Face
     | \b (AKIA|ASIA)[0-9A-Z]{16} \b             # AWS access key id
     | \b gh[pousr]_[A-Za-z0-9]{20,} | \b github_pat_[A-Za-z0-9_]{20,} | \b glpat-[A-Za-z0-9_-]{16,}

@@ -126,6 +126,25 @@ def test_an_internal_error_names_the_file_of_its_traceback(failing, capsys, tmp_
     assert "ZeroDivisionError" in file.read_text()
 
 
+def test_a_full_disk_is_told_also_when_a_library_wraps_it(failing, capsys):
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("file write failed") from error
+    except RuntimeError as error:
+        failing(error)
+    assert cli.run(["check"]) == 1
+    assert capsys.readouterr().err.startswith("captioners: out of disk; ")
+
+
+def test_an_internal_error_survives_a_disk_that_takes_no_traceback(failing, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.tempfile, "tempdir", str(tmp_path / "gone"))
+    failing(ZeroDivisionError("by zero"))
+    assert cli.run(["check"]) == 3
+    assert "the traceback could not be written: No such file" in capsys.readouterr().err
+
+
 def test_an_internal_error_shows_its_traceback_on_request(failing, capsys, monkeypatch):
     monkeypatch.setenv("CAPTIONERS_DEBUG", "1")
     failing(ZeroDivisionError("by zero"))

@@ -161,6 +161,13 @@ def test_a_value_with_a_secret_name_is_refused(write, name):
     assert "swordfish" not in said
 
 
+@pytest.mark.parametrize(
+    "text", ["my-sk-learn-experiments-2024", "sk-learn", "hf_tokenizer_name", "s3://bucket/token.tar"]
+)
+def test_ordinary_words_are_no_secrets(write, text):
+    assert options(write(f"job: caption\nprompt: '{text}'\n")).prompt == text
+
+
 def test_counts_of_tokens_and_names_of_variables_are_no_secrets(write):
     name = write("job: caption\napi_key_env: OPENAI_API_KEY\ndecoding: {min_tokens: 3, max_tokens: 9, top_p: 0.9}\n")
     assert mistakes(name).startswith("mine.yaml, line 2: api_key_env: unknown key")
