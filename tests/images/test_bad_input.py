@@ -2,6 +2,7 @@
 
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,6 +72,28 @@ def test_between_pillows_warning_and_its_error_no_warning_is_raised():
 def test_a_bomb_in_a_text_chunk():
     bomb = zlib.compress(b"a" * 20_000_000, 9)
     refused(png_claiming(4, 4, extra=png_chunk(b"zTXt", b"Comment\0\0" + bomb)), "too_large", "metadata")
+
+
+def test_a_bomb_in_a_colour_profile():
+    bomb = zlib.compress(b"a" * 20_000_000, 9)
+    refused(png_claiming(4, 4, extra=png_chunk(b"iCCP", b"profile\0\0" + bomb)), "too_large", "metadata")
+
+
+def test_threads_with_other_wishes_do_not_meet():
+    """Strict and tolerant readers at once: neither ever sees the other's profile."""
+    whole = jpeg(noise())
+    cut = whole[: len(whole) // 2]
+
+    def read(turn):
+        if turn % 2:
+            return read_image(cut, "as_trained").image.tobytes()
+        with pytest.raises(ImageError):
+            read_image(cut)
+        return None
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(read, range(200)))
+    assert len(found) == 2
 
 
 def test_flipped_bytes_never_raise_anything_else():
