@@ -20,19 +20,23 @@ _PHRASE = (
     r"(?:a|an|the|this|that|these|those|it|its|it's|there|they|he|she|his|her|their|with|which|while|who"
     r"|is|are|was|were|and|or|but|from|as)"
 )
+# Both ends are looked at, not consumed, so that chains are joined in one pass.
+_HYPHEN = re.compile(rf"(?<=\w) - (?!{_PHRASE}\b(?! - ))(?=\w)")
 # A single quote after these opens a quotation; after another word in s it is a possessive ("the dogs ' tails").
-_SAYING = frozenset("says reads displays spells states shows words letters signs is as".split())  # noqa: SIM905
-_PRONOUN = "i you he she it we they who what that there this how where"
+_SAYING = {"says", "reads", "displays", "spells", "states", "shows", "words", "letters", "signs", "is", "as"}
+_PRONOUN = "i|you|he|she|it|we|they|who|what|that|there|this|how|where"
 # What each shortened word may follow; otherwise its letters begin a quoted word ("named 'm ax '" was "named 'max'").
 _FOLLOWS = {
-    "m": r"\bi",
-    "t": "n",
-    "d": rf"\b(?:{_PRONOUN.replace(' ', '|')})",
-    "ll": rf"\b(?:{_PRONOUN.replace(' ', '|')})",
-    "re": r"\b(?:you|we|they|who|what|there|where|how)",
-    "ve": r"\b(?:i|you|we|they|who|could|should|would|might|must)",
+    "s": re.compile(rf"(?!(?:{'|'.join(sorted(_SAYING - {'is', 'as'}))})$).+"),
+    "t": re.compile(r".*n"),
+    "m": re.compile(r"i"),
+    "d": re.compile(_PRONOUN),
+    "ll": re.compile(_PRONOUN),
+    "re": re.compile(r"you|we|they|who|what|there|where|how"),
+    "ve": re.compile(r"i|you|we|they|who|could|should|would|might|must"),
 }
-_SHORTENED = r"(?:[dolm]|ma|y|ne|hallowe)"  # o'clock, d'art, l'eau, ma'am, y'all, ne'er, hallowe'en
+_SHORT = re.compile(r"(?:(?<!\S)|(\w+) )('|' )(s|t|m|d|ll|re|ve)\b( (?=\w))?(?!')")
+_ELIDED = r"(?:[dolm]|ma|y|ne|hallowe)"  # o'clock, d'art, l'eau, ma'am, y'all, ne'er, hallowe'en
 _ORDINAL = r"(?:st|nd|rd|th)"
 # Marks put on a word that closes up to the word before, or after; `drop_control` has removed them from all text.
 _LEFT, _RIGHT = "\x00", "\x01"
@@ -43,6 +47,8 @@ def drop_control(text: str) -> str:
 
     Joiners stay, because emoji and several scripts need them.
     """
+    if text.isprintable() and "\ufffd" not in text:
+        return text
     keep = []
     for character in text:
         if character.isspace():
@@ -65,6 +71,8 @@ def join_digits(text: str) -> str:
 
 def join_numbers(text: str) -> str:
     """Re-join a number's parts: "3 . 5", "1 , 000", "10 : 30", "3 / 4", "4 x 4", "$ 5", "50 %", "# 1", "45 °"."""
+    if not re.search(r"\d", text):
+        return text
     # At most three digits before a decimal point: "in 2010 . 2 dogs" ends a sentence.
     text = re.sub(r"(?<!\d)(\d{1,3}) \. (?=\d)", r"\1.", text)
     text = re.sub(r"(?<=\d) , (?=\d{3}(?!\d))", ",", text)
@@ -76,17 +84,23 @@ def join_numbers(text: str) -> str:
 
 def join_contractions(text: str) -> str:
     """Re-join contractions: "it 's", "don 't", "don ' t", "they 're"; undo false ones: "named 'm ax '"."""
-    for short, follows in _FOLLOWS.items():
-        text = re.sub(rf"({follows}) ' ?({short})\b", r"\1'\2", text)
-        text = re.sub(rf"(^| )'{short} (?=\w)", rf"\1' {short}", text)
-    saying = "|".join(sorted(_SAYING - {"is", "as"}))
-    text = re.sub(rf"\b({saying}) 's (?=\w)", r"\1 ' s", text)
-    return re.sub(r"(?<=\w) ' ?s\b(?!')", "'s", text)
+
+    def decide(found: re.Match[str]) -> str:
+        before, quote, short, gap = found.group(1) or "", found[2], found[3], found[4] or ""
+        if _FOLLOWS[short].fullmatch(before):
+            return f"{before}'{short}{gap}"
+        if gap and quote == "'":
+            return f"{before} ' {short}" if before else f"' {short}"
+        return found[0]
+
+    return _SHORT.sub(decide, text) if "'" in text else text
 
 
 def join_apostrophes(text: str) -> str:
     """Place the lone single quotes left: "o ' clock", "dogs ' tails", and pairs around words: "says ' hi '"."""
-    text = re.sub(rf"\b({_SHORTENED}) ' (?=\w)", r"\1'", text)
+    if "'" not in text:
+        return text
+    text = re.sub(rf"\b({_ELIDED}) ' (?=\w)", r"\1'", text)
     words, opened = text.split(" "), False
     for i, word in enumerate(words):
         if not re.fullmatch(r"'[.,;:!?)]*", word):
@@ -105,6 +119,8 @@ def join_quotes(text: str) -> str:
 
     Where their number is odd, one after a number means inches: '6 " ruler'.
     """
+    if '"' not in text:
+        return text
     words, opened = text.split(" "), False
     marks = [i for i, word in enumerate(words) if re.fullmatch(r"[^\w\s\"]*\"[^\w\s\"]*", word)]
     spare = len(marks) % 2 == 1
@@ -130,9 +146,7 @@ def join_hyphens(text: str) -> str:
     """
     text = re.sub(r"(?<=\w) ([/\u2014]) (?=\w)", r"\1", text)
     text = re.sub(r"\b(\w) & (?=\w\b)", r"\1&", text)
-    dash = rf"{_PHRASE}\b(?! - )"
-    # Both ends are looked at, not consumed, so that chains are joined in one pass.
-    return re.sub(rf"(?<=\w) - (?!{dash})(?=\w)", "-", text)
+    return _HYPHEN.sub("-", text)
 
 
 def join_stops(text: str) -> str:
