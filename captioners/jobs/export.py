@@ -67,8 +67,10 @@ def write_open_clip(loaded: LoadedCoCa, tokenizer: Tokenizer, card: Mapping[str,
     draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         draft.mkdir()
-        _write_weights(state, draft / WEIGHTS)
         _write_json(config, draft / "open_clip_config.json")
+        _write_weights(state, draft / WEIGHTS)
+        # safetensors writes for the owner alone; others may read the weights where they may read the rest.
+        (draft / WEIGHTS).chmod((draft / "open_clip_config.json").stat().st_mode)
         _write_tokenizer(tokenizer, draft)
         _write_json(full_card, draft / "captioner.json")
         (draft / "README.md").write_text(_readme(full_card, config), encoding="utf-8")

@@ -150,14 +150,16 @@ def test_export_of_an_export_is_the_same(tiny_pieces, pieces, tmp_path):
     for path in first.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
     assert loaded.context_length == 31
-    modes = {oct(path.stat().st_mode & 0o777) for path in (first, tmp_path)}
-    assert (first.stat().st_mode & 0o777) == (0o777 & ~_umask()), modes
 
 
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def test_whoever_may_read_the_folder_may_read_the_files(tiny, tmp_path):
+    mask = os.umask(0o027)
+    try:
+        out = write_open_clip(tiny, ClipTokenizer(), CARD, tmp_path / "out")
+    finally:
+        os.umask(mask)
+    assert out.stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o640}
 
 
 def test_an_empty_folder_may_be_named_and_a_full_one_not(tiny, tmp_path):
