@@ -79,17 +79,17 @@ def read_image(
     not be read at all (which says nothing about the picture).
     """
     if profile not in get_args(Profile):
-        raise UserError(f"no decode profile is named {profile!r}: it is one of {', '.join(get_args(Profile))}.")
+        raise UserError(f"no decode profile is named {profile!r}: it is one of {', '.join(get_args(Profile))}")
     if isinstance(source, bytes):
         data = source
     else:
         name, data = str(source), _read_bytes(Path(source))
     if not data:
-        raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again.", "empty")
+        raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again", "empty")
     image = _open(data, name)
     if image.width * image.height > max_pixels:
         found = f"{image.width} x {image.height} pixels, more than the limit of {max_pixels:,}"
-        raise ImageError(f"{name}: {found}; make the picture smaller, or raise max_pixels.", "too_large")
+        raise ImageError(f"{name}: {found}; make the picture smaller, or raise max_pixels", "too_large")
     try:
         _load(image, tolerant=profile == "as_trained")
         rgb = _upright(image, name) if profile == "upright" else _as_trained(image)
@@ -125,10 +125,10 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise _missing(path) from None
     except IsADirectoryError:
-        raise ImageError(f"{path}: a folder, not a picture; name the pictures in it.", "unreadable") from None
+        raise ImageError(f"{path}: a folder, not a picture; name the pictures in it", "unreadable") from None
     except OSError as error:
         what = error.strerror or str(error)
-        raise UserError(f"{path}: could not be read ({what}); check its permissions and its disk.") from error
+        raise UserError(f"{path}: could not be read ({what}); check its permissions and its disk") from error
 
 
 def _missing(path: Path) -> NotFoundError:
@@ -148,18 +148,18 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         accepted = accept(data[:16]) if accept else True
         if isinstance(accepted, str):  # Pillow's way to say that it was built without this codec
             advice = "install a Pillow that can, or convert it to JPEG"
-            raise ImageError(f"{name}: a {kind} picture, which this Pillow cannot read; {advice}.", "missing_codec")
+            raise ImageError(f"{name}: a {kind} picture, which this Pillow cannot read; {advice}", "missing_codec")
         if accepted:
             try:
                 return factory(BytesIO(data), "")
             except Exception as error:  # as above; another format may still know these bytes
                 failure = error
     if heif and not _heif_codec():
-        raise ImageError(f"{name}: a HEIC picture; to read it, pip install 'captioners[heif]'.", "missing_codec")
+        raise ImageError(f"{name}: a HEIC picture; to read it, pip install 'captioners[heif]'", "missing_codec")
     if failure is not None:
         raise _broken(name, failure) from failure
     start = f"it starts with {data[:8]!r}"
-    raise ImageError(f"{name}: not a picture of a known format ({start}); convert it to JPEG or PNG.", "not_an_image")
+    raise ImageError(f"{name}: not a picture of a known format ({start}); convert it to JPEG or PNG", "not_an_image")
 
 
 def _heif_codec() -> bool:
@@ -229,11 +229,11 @@ def _scaled(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F":
         if not (low >= 0 and high <= 1):  # NaN fails this, too
             found = f"float pixels of {low:g}..{high:g}, outside 0..1"
-            raise ImageError(f"{name}: {found}; save it with 8 or 16 bits.", "unreadable")
+            raise ImageError(f"{name}: {found}; save it with 8 or 16 bits", "unreadable")
         return Image.fromarray((values * 255 + 0.5).astype(np.uint8))
     if low < 0 or high > 0xFFFF:
         found = f"integer pixels of {low}..{high}, outside 0..65535"
-        raise ImageError(f"{name}: {found}; save it with 8 or 16 bits.", "unreadable")
+        raise ImageError(f"{name}: {found}; save it with 8 or 16 bits", "unreadable")
     return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
 
 
@@ -242,9 +242,9 @@ def _broken(name: str, error: Exception) -> ImageError:
     said = " ".join(str(error).split()) or type(error).__name__
     again = "copy or download it again"
     if "too large" in said:  # a bomb in a text or colour-profile chunk, stopped by Pillow
-        return ImageError(f"{name}: metadata that unpack beyond all measure ({said}); save it anew.", "too_large")
+        return ImageError(f"{name}: metadata that unpack beyond all measure ({said}); save it anew", "too_large")
     early = any(word in said.lower() for word in ("truncated", "incomplete", "unexpected end"))
     if early or isinstance(error, struct.error | IndexError | EOFError):
-        return ImageError(f"{name}: the file ends before the picture does ({said}); {again}.", "truncated")
+        return ImageError(f"{name}: the file ends before the picture does ({said}); {again}", "truncated")
     found = f"a damaged picture, or a variant of its format that Pillow cannot read ({said})"
-    return ImageError(f"{name}: {found}; {again}, or convert it to JPEG or PNG.", "unreadable")
+    return ImageError(f"{name}: {found}; {again}, or convert it to JPEG or PNG", "unreadable")

@@ -30,10 +30,10 @@ class Preprocess:
         known = list(PreprocessCfg.__dataclass_fields__)
         for key in cfg:
             if key not in known:
-                hint = near(key, known) or f" Known: {', '.join(known)}."
+                hint = near(key, known) or f" Known: {', '.join(known)}"
                 raise UserError(f"preprocess_cfg has the unknown field {key!r}.{hint}")
         if "size" not in cfg:
-            raise UserError("preprocess_cfg lacks 'size', the image tower's input size in pixels; add it.")
+            raise UserError("preprocess_cfg lacks 'size', the image tower's input size in pixels; add it")
         whole = PreprocessCfg(**cfg)
         self._transform: Callable[[Image.Image], torch.Tensor] = image_transform_v2(whole, is_train=False)
         canonical = json.dumps(asdict(whole), sort_keys=True, separators=(",", ":"))
