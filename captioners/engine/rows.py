@@ -1,0 +1,87 @@
+"""What the engine knows of each row slot, on the device: its tokens so far, its random numbers, whether it is done.
+
+Everything a step needs stays on the device, so that the host need not wait for a token before it starts the next step.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captioners.decoding.constraints import constrain
+from captioners.decoding.sampling import filtered, pick
+from captioners.decoding.values import Sample
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a row wrote: content tokens, their log-probability with the end token's, and whether the end token came."""
+
+    tokens: tuple[int, ...]
+    logprob: float
+    ended: bool
+
+
+class Rows:
+    """The state of S slots.
+
+    Args:
+        slots: S; length: T, most tokens a row can hold, start excluded; end_id: the end token.
+    """
+
+    def __init__(self, slots: int, length: int, end_id: int, device: torch.device) -> None:
+        self.end_id = end_id
+        self.token = torch.zeros(slots, dtype=torch.long, device=device)
+        """What each slot feeds next."""
+        self._history = torch.zeros(slots, length, dtype=torch.long, device=device)
+        self._uniforms = torch.zeros(slots, length, dtype=torch.float64, device=device)
+        self._length, self._prompt, self._limit = (torch.zeros(slots, dtype=torch.long, device=device) for _ in range(3))
+        self._logprob = torch.zeros(slots, dtype=torch.float64, device=device)
+        self.done = torch.ones(slots, dtype=torch.bool, device=device)
+        self._ended = torch.zeros(slots, dtype=torch.bool, device=device)
+
+    def place(self, slot: int, start_id: int, prompt: tuple[int, ...], limit: int, uniforms: Tensor | None) -> None:
+        """Begin a row: feed the start token, then `prompt`, then at most `limit` tokens drawn by `uniforms` (None: not drawn here)."""
+        self.token[slot] = start_id
+        self._history[slot] = 0
+        if prompt:
+            self._history[slot, : len(prompt)] = torch.tensor(prompt, device=self.token.device)
+        if uniforms is not None:
+            self._uniforms[slot, : len(uniforms)] = uniforms.to(self.token.device)
+        self._length[slot], self._prompt[slot], self._limit[slot] = 0, len(prompt), limit
+        self._logprob[slot], self._ended[slot] = 0.0, False
+        self.done[slot] = uniforms is None
+
+    def sample(self, logits: Tensor, options: Sample, member: Tensor) -> None:
+        """Draw the next token of every unfinished row of the first n slots that `member` [n] marks, from logits [n, V]."""
+        n = logits.shape[0]
+        history, length, prompt = self._history[:n], self._length[:n], self._prompt[:n]
+        active = member & ~self.done[:n]
+        written = (length - prompt).clamp(min=0)
+        scores = constrain(logits.clone(), history, length, written, options, self.end_id)
+        number = self._uniforms[:n].gather(1, written.clamp(max=self._uniforms.shape[1] - 1)[:, None])[:, 0]
+        drawn = pick(filtered(scores, options), number)
+        forced = length < prompt
+        place = length.clamp(max=history.shape[1] - 1)[:, None]
+        token = torch.where(forced, history.gather(1, place)[:, 0], drawn)
+        gain = logits.log_softmax(dim=1).gather(1, token[:, None])[:, 0].double()
+        ends = (token == self.end_id) & ~forced & active
+        goes = active & ~ends
+        history.scatter_(1, place, torch.where(goes, token, history.gather(1, place)[:, 0])[:, None])
+        self._logprob[:n] += torch.where(active & ~forced, gain, 0.0)
+        self._length[:n] += goes
+        self._ended[:n] |= ends
+        self.done[:n] |= ends | (active & (self._length[:n] - prompt >= self._limit[:n]))
+        self.token[:n] = torch.where(active, token, self.token[:n])
+
+    def take(self, slot: int) -> Written:
+        """Return what the row of `slot` wrote; waits for the device."""
+        first, last = int(self._prompt[slot]), int(self._length[slot])
+        return Written(tuple(self._history[slot, first:last].tolist()), float(self._logprob[slot]), bool(self._ended[slot]))
+
+    def move(self, targets: list[int], sources: list[int]) -> None:
+        """Carry rows to other slots; their old slots are done."""
+        to, of = torch.tensor(targets, device=self.token.device), torch.tensor(sources, device=self.token.device)
+        for state in (self.token, self._history, self._uniforms, self._length, self._prompt, self._limit, self._logprob, self._ended, self.done):
+            state[to] = state[of]
+        self.done[of] = True
