@@ -47,24 +47,39 @@ def _assign(draft: Draft, model: type[Options], dotted: str, value: Any, origin:
         return
     spot: Any = draft.data
     place = Place((model,))
+    short = ""
     for index, part in enumerate(key[:-1]):
-        if place.tags and part in place.tags:
+        if part == short:
+            continue
+        if isinstance(spot, dict) and part in place.tags:
             _choose(spot, place, str(part))
             continue
+        written = spot.get(part) if isinstance(spot, dict) else None
         problem, spot, place = _enter(spot, place, part)
         if problem:
             draft.wrong(key[: index + 1], problem, origin)
             return
-    if problem := _unfit(spot, place, key[-1]):
+        # A short form's own name (decoding.diverse_beam.width) leads to where it was just written out.
+        following = key[index + 1]
+        short = str(following) if isinstance(written, dict) and following in written and following not in spot else ""
+    if problem := _set(spot, place, key[-1], value):
         draft.wrong(key, problem, origin)
         return
-    if place.tags and key[-1] in place.tags:  # decoding.beam={width: 3}
-        _choose(spot, place, str(key[-1]))
-        spot.update(value if isinstance(value, dict) else {})
-    else:
-        spot[key[-1]] = value
     draft.origins = {k: o for k, o in draft.origins.items() if k[: len(key)] != key}
     draft.origins[key] = origin
+
+
+def _set(spot: Any, place: Place, part: Any, value: Any) -> str | None:
+    if problem := _unfit(spot, place, part):
+        return problem
+    if not (isinstance(spot, dict) and part in place.tags):
+        spot[part] = value
+        return None
+    if not isinstance(value, dict):  # decoding.beam={width: 3}
+        return f"must be a mapping of the options of '{part}'"
+    _choose(spot, place, part)
+    spot.update(value)
+    return None
 
 
 def _enter(spot: Any, place: Place, part: Any) -> tuple[str | None, Any, Place]:

@@ -101,6 +101,12 @@ def _describe(source: str, recipe: Recipe) -> str:
 
 
 def _look_at_folder(path: Path) -> Findings:
+    if (path / "open_clip_config.json").is_file():
+        return Findings(
+            right=[f"{path}: a captioner's directory"],
+            not_checked=["that its weights load and fit its configuration"],
+            next_command=f"captioners caption PHOTO.jpg --captioner {path}",
+        )
     pictures = list_images(path)
     if not pictures:
         found = Counter(p.suffix.lower() or "no suffix" for p in path.iterdir() if p.is_file())

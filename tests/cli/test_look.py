@@ -82,6 +82,14 @@ def test_check_says_what_a_picture_and_a_folder_are(captioners, run_dir):
     assert "broken.jpg" in err
 
 
+def test_check_says_what_a_captioner_s_directory_is(captioners, run_dir):
+    Path("mine").mkdir()
+    Path("mine/open_clip_config.json").write_text("{}")
+    code, out, _ = captioners("check", "mine")
+    assert code == 0
+    assert "mine: a captioner's directory" in out
+
+
 def test_check_of_nothing_that_exists_and_of_an_empty_folder(captioners, run_dir):
     code, _, err = captioners("check", "caption/fotos")
     assert code == 1

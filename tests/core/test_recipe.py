@@ -77,6 +77,11 @@ def test_all_mistakes_of_a_file_and_of_the_command_line_come_at_once(write):
         ("{beam: {width: 4}}", ["decoding=greedy"], Beam(width=1)),
         ("raygen", ["decoding.top_p=0.5"], Sample(top_p=0.5, max_tokens=28, min_tokens=4, cut="first_sentence")),
         ("{top_p: 0.9}", ["decoding.top_k=5", "decoding.temperature=0.7"], Sample(top_p=0.9, top_k=5, temperature=0.7)),
+        (
+            "{diverse_beam: {width: 8}}",
+            ["decoding.diverse_beam.groups=4"],
+            Beam(width=8, groups=4, diversity_penalty=0.5),
+        ),
         ("{strategy: beam, length_penalty: 0.6}", ["decoding.beam.width=3"], Beam(width=3, length_penalty=0.6)),
     ],
 )
@@ -95,6 +100,9 @@ def test_override_values_are_yaml(write):
     assert options("mine.yaml", "inputs=[x, y]", "inputs.1=z").inputs == ["x", "z"]
     assert "command line: inputs: not YAML" in mistakes("mine.yaml", "inputs={0..9}.tar")
     assert "no such item; the list has 0" in mistakes("mine.yaml", "inputs.0=x")
+    assert "decoding.beam: must be a mapping of the options of 'beam'" in mistakes("mine.yaml", "decoding.beam=3")
+    assert "decoding: must be" in mistakes(write("job: caption\ndecoding: [1]\n"), "decoding.beam.width=3")
+    write("job: caption\n")
     assert "holds a single value" in mistakes("mine.yaml", "decoding.width.x=1")
 
 
