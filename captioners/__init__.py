@@ -1,3 +1,24 @@
-"""captioners: the captioner-teacher half of multi-modal reinforced training."""
+"""captioners: the captioner-teacher half of multi-modal reinforced training (MobileCLIP2, arXiv 2508.20691).
+
+The public API loads on first use, so that the command line can answer without torch.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Captioner", "Run", "list_captioners", "list_decodings", "list_recipes", "load", "run"]
+
+if TYPE_CHECKING:
+    from captioners.api import Captioner, Run, list_captioners, list_decodings, list_recipes, load, run
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from captioners import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'captioners' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -28,5 +28,11 @@ class StepModel(Protocol):
     def reorder(self, targets: list[int], sources: list[int], age: int, *, move: bool = False) -> None:
         """Copy the first `age` positions of rows `sources` to rows `targets`; `move` carries the rows themselves."""
 
+    def state(self) -> Tensor:
+        """Return what a step changes besides caches, to `restore` it."""
+
+    def restore(self, state: Tensor) -> None:
+        """Undo the steps since `state` was taken."""
+
     def step(self, tokens: Tensor, oldest: int, memories: int, rows_per_memory: int) -> Tensor:
         """Feed one token to each of the first n slots; return the logits [n, V], float32."""

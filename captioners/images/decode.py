@@ -164,7 +164,7 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
 
 def _heif_codec() -> bool:
     try:
-        from pillow_heif import register_heif_opener  # noqa: PLC0415 - an extra
+        from pillow_heif import register_heif_opener
     except ImportError:
         return False
     register_heif_opener()
@@ -192,7 +192,7 @@ def _load(image: ImageFile.ImageFile, *, tolerant: bool) -> None:
 def _end_jpeg(image: ImageFile.ImageFile) -> None:
     """Give a JPEG that ends early an end-of-image marker, once, so that libjpeg hands out all it has decoded."""
     file, ends = image.fp, [b"\xff\xd9"]
-    assert file is not None  # noqa: S101 - a freshly opened image has its file
+    assert file is not None
 
     def load_read(count: int) -> bytes:
         return file.read(count) or (ends.pop() if ends else b"")

@@ -25,7 +25,7 @@ class Preprocess:
     """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
-        from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: PLC0415 - slow to import
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
         known = list(PreprocessCfg.__dataclass_fields__)
         for key in cfg:

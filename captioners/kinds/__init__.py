@@ -1,0 +1,1 @@
+"""Kinds of captioner: one text-level interface, one module per kind."""

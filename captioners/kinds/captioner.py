@@ -63,7 +63,7 @@ class Result:
     num_tokens: int
     """Content tokens written, without start, prompt and end."""
     logprob: float | None
-    """Sum of the model's own log-probabilities (temperature 1, before any filter) of the written tokens, end token included."""
+    """Sum of the model's own log-probabilities (temperature 1, before any filter), end token included."""
     finish: Finish
 
 

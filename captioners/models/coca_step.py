@@ -1,11 +1,13 @@
-"""One decoding step of a CoCa with cached keys and values: the maths of open_clip's forward pass, for one new token a row.
+"""One decoding step of a CoCa with cached keys and values: open_clip's forward pass, for one new token a row.
 
-Axes: S slots, n rows of this step (the first n slots), M image memories, H heads, E head width, N image tokens, T cache length,
-D width, V vocabulary. The text tower never sees the image and its tokens never see the CLS token (it stands last and the mask is
-causal), so a step is: 12 text blocks, then 12 pairs of decoder self-attention and cross-attention over the image's memory.
+Axes: S slots, n rows of this step (the first n slots), M image memories, H heads, E head width, N image tokens, T cache
+length, D width, V vocabulary. The text tower never sees the image and its tokens never see the CLS token (it stands
+last and the mask is causal), so a step is: 12 text blocks, then 12 pairs of decoder self-attention and cross-attention
+over the image's memory.
 
-Cross-attention keys and values are computed once per image and shared by its rows, which meet them in padded groups of 8.
-Self-attention reads the cache in blocks of 32 positions that are merged by their softmax mass, so a row's bits depend on its own age only.
+Cross-attention keys and values are computed once per image and shared by its rows, which meet them in padded groups of
+8. Self-attention reads the cache in blocks of 32 positions that are merged by their softmax mass, so a row's bits
+depend on its own age only.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from captioners.core.errors import UserError
-from captioners.models.arithmetic import Arithmetic
+from captioners.models.arithmetic import MAX_THREADS, Arithmetic
 
 BLOCK = 32
 """Cache positions of one attention block."""
@@ -38,9 +40,11 @@ class _Block:
 
 def _read_block(block: Any, dtype: torch.dtype, device: torch.device) -> _Block:
     if not isinstance(getattr(block, "mlp", None), nn.Sequential) or type(block.mlp.gelu) is not nn.GELU:
-        raise UserError("this CoCa has blocks that the decoding engine does not know; it reads residual blocks with GELU")
+        raise UserError("this CoCa has blocks the decoding engine does not know; it reads residual blocks with GELU")
     if not isinstance(block.ls_1, nn.Identity) or not isinstance(block.ls_2, nn.Identity):
-        raise UserError("this CoCa has layer scale (ls_init_value), which no released CoCa has and the decoding engine does not read")
+        raise UserError(
+            "this CoCa has layer scale (ls_init_value), which no released CoCa has and the decoding engine can't read"
+        )
 
     def cast(*tensors: Tensor) -> Any:
         return tuple(tensor.detach().to(device, dtype) for tensor in tensors)
@@ -60,11 +64,12 @@ class CoCaStep:
 
     Args:
         model: open_clip's `CoCa`, already on its device.
-        slots: S, a multiple of `arithmetic.granularity`.
+        slots: S, rounded up to a multiple of `arithmetic.granularity`.
         memories: M images at once.
         max_tokens: T, most tokens fed to a row (start and prompt included); at most the context length.
         arithmetic: how products are taken.
-        dtype: of products and caches: float32, or bfloat16 as autocast would have it (residual stream and norms stay float32).
+        dtype: of products and caches: float32, or bfloat16 as autocast would have it (residual stream, norms and
+            softmax stay float32).
     """
 
     def __init__(
@@ -79,14 +84,22 @@ class CoCaStep:
     ) -> None:
         text, decoder = model.text, model.text_decoder
         if not hasattr(text, "token_embedding") or text.cls_emb is None:
-            raise UserError("this CoCa's text tower is not open_clip's own causal tower; the decoding engine cannot run it step by step")
+            raise UserError(
+                "this CoCa's text tower is not open_clip's own causal tower; the decoding engine can't run it by steps"
+            )
         self.device: torch.device = text.positional_embedding.device
         self._arithmetic, self._dtype = arithmetic, dtype
+        most = text.positional_embedding.shape[0] - 1  # the last row is CLS's
+        if max_tokens > most:
+            raise UserError(f"{max_tokens} tokens are more than this CoCa's context of {most}")
+        slots = -(-slots // arithmetic.granularity) * arithmetic.granularity
         self.granularity, self.slots, self.memories = arithmetic.granularity, slots, memories
         self.vocab_size: int = decoder.text_projection.shape[1]
         self._heads = text.transformer.resblocks[0].attn.num_heads
         if any(b.attn.num_heads != self._heads for b in (*decoder.resblocks, *decoder.cross_attn)):
-            raise UserError("this CoCa has towers with different numbers of heads, which the decoding engine does not read")
+            raise UserError(
+                "this CoCa has towers with different numbers of heads, which the decoding engine does not read"
+            )
         self._embedding, self._positions = text.token_embedding.weight.detach(), text.positional_embedding.detach()
         self._text = [_read_block(b, dtype, self.device) for b in text.transformer.resblocks]
         self._self = [_read_block(b, dtype, self.device) for b in decoder.resblocks]
@@ -102,6 +115,8 @@ class CoCaStep:
         self._cross_keys: Tensor | None = None  # [L, M, H, E, N]: N is known with the first image
         self._cross_values: Tensor | None = None  # [L, M, H, N, E]
         self._age = torch.zeros(slots, dtype=torch.long, device=self.device)
+        # A batch of attention products with fewer matrices than threads is split inside them (arithmetic.MAX_THREADS).
+        self._least_memories = -(-MAX_THREADS // self._heads)
         self._memory = torch.full((slots,), -1, dtype=torch.long, device=self.device)
         self._row = torch.zeros(slots, dtype=torch.long, device=self.device)
         rows_of_heads = torch.arange(slots * self._heads, device=self.device).view(slots, self._heads)
@@ -113,7 +128,7 @@ class CoCaStep:
     def remember(self, memory: int, tokens: Tensor) -> None:
         """Compute the cross-attention memory of one image from its tokens [N, D], into memory slot `memory`."""
         if self._cross_keys is None or self._cross_values is None:
-            shape = (len(self._cross), self.memories, self._heads)
+            shape = (len(self._cross), max(self.memories, self._least_memories), self._heads)
             size = (self._head_width, tokens.shape[0])
             self._cross_keys = torch.zeros(*shape, *size, dtype=self._dtype, device=self.device)
             self._cross_values = torch.zeros(*shape, *size[::-1], dtype=self._dtype, device=self.device)
@@ -123,9 +138,9 @@ class CoCaStep:
             assert block.ln_kv is not None
             x = nn.functional.pad(block.ln_kv(tokens), (0, 0, 0, pad))
             weight, bias = block.attention[0][width:], block.attention[1][width:]
-            keys, values = self._arithmetic.linear(x, weight, bias)[: tokens.shape[0]].split(width, dim=1)
-            self._cross_keys[layer, memory] = keys.unflatten(1, (self._heads, -1)).permute(1, 2, 0)
-            self._cross_values[layer, memory] = values.unflatten(1, (self._heads, -1)).transpose(0, 1)
+            keys, values = torch.split(self._arithmetic.linear(x, weight, bias)[: tokens.shape[0]], width, dim=1)
+            self._cross_keys[layer, memory] = keys.reshape(-1, self._heads, self._head_width).permute(1, 2, 0)
+            self._cross_values[layer, memory] = values.reshape(-1, self._heads, self._head_width).transpose(0, 1)
 
     def admit(self, slots: list[int], memory: int, start: int = 0) -> None:
         """Give slots to rows of the image in `memory`, the first of them being its `start`-th row; their age is 0."""
@@ -151,25 +166,34 @@ class CoCaStep:
                 state[to] = state[of]
             self.evict(sources)
 
+    def state(self) -> Tensor:
+        """Return what a step changes besides the caches it writes: every row's age."""
+        return self._age.clone()
+
+    def restore(self, state: Tensor) -> None:
+        """Undo steps since `state` was taken; what they wrote lies past each row's age and is written again."""
+        self._age.copy_(state)
+
     @torch.inference_mode()
     def step(self, tokens: Tensor, oldest: int, memories: int, rows_per_memory: int) -> Tensor:
         """Feed one token to each of the first n slots and return the logits of what follows, float32 [n, V].
 
         Args:
             tokens: ids [n] on the device, n a multiple of `granularity`; slots without a row may hold any id.
-            oldest: the greatest age among the rows; memories: M' in use (the first ones); rows_per_memory: most rows of one image.
-                All three only bound the work; bits do not depend on them.
+            oldest: the greatest age among the rows.
+            memories: how many image memories are in use, the first ones.
+            rows_per_memory: most rows of one image. These three only bound the work; bits do not depend on them.
         """
         n = tokens.shape[0]
         age = self._age[:n]
         x = self._embedding[tokens] + self._positions[age]
-        blocks = oldest // BLOCK + 1
+        blocks = min(oldest // BLOCK + 1, self._within.shape[0] // BLOCK)  # rows may be done and not yet looked at
         masks = torch.where(self._within[: blocks * BLOCK] <= age[:, None], 0.0, _MASKED).view(n, 1, blocks, BLOCK)
-        masks = masks.to(self._dtype)
-        at = (self._first_vector[:n] + age[:, None]).flatten()  # where each head's new key and value go, in a layer's [S * H * T, E]
+        # Where each head's new key and value go, in a layer's [S * H * T, E].
+        at = (self._first_vector[:n] + age[:, None]).flatten()
         for layer, block in enumerate(self._text):
             x = self._attend_self(x, block, layer, masks, at)
-        groups = -(-rows_per_memory // GROUP)
+        groups, memories = -(-rows_per_memory // GROUP), max(memories, self._least_memories)
         memory, nowhere = self._memory[:n], memories * groups * GROUP
         place = torch.where(memory >= 0, memory * (groups * GROUP) + self._row[:n], nowhere)
         for layer, (own, cross) in enumerate(zip(self._self, self._cross, strict=True), start=len(self._text)):
@@ -189,7 +213,8 @@ class CoCaStep:
         q, k, v = self._arithmetic.linear(block.ln_1(x), weight, bias).view(n, 3, self._heads, -1).unbind(1)
         self._keys[layer].view(-1, self._head_width).index_copy_(0, at, k.reshape(-1, self._head_width))
         self._values[layer].view(-1, self._head_width).index_copy_(0, at, v.reshape(-1, self._head_width))
-        mixed = self._attention(q[:, :, None] * self._scale, self._keys[layer, :n], self._values[layer, :n], masks, self._lanes)
+        keys, values = self._keys[layer, :n], self._values[layer, :n]
+        mixed = self._attention(q[:, :, None] * self._scale, keys, values, masks, self._lanes)
         x = x + self._arithmetic.linear(mixed.reshape(n, -1), out, out_bias)
         return self._mlp(x, block)
 
@@ -197,21 +222,23 @@ class CoCaStep:
     def _attention(q: Tensor, keys: Tensor, values: Tensor, masks: Tensor, lanes: int) -> Tensor:
         """Mix values [n, H, T, E] for queries [n, H, 1, E] under additive masks [n, 1, blocks, 32]; returns [n, H, E].
 
-        Each block is a softmax of its own at one shape; blocks are then weighed by their share of the whole softmax mass. A block
-        that is all masked weighs exactly 0, so how many blocks the oldest row needs does not touch the others' bits.
+        Each block is a softmax of its own at one shape; blocks are then weighed by their share of the whole softmax
+        mass. A block that is all masked weighs exactly 0, so how many blocks the oldest row needs does not touch the
+        others' bits.
         """
         mixed, masses = [], []
         for index, mask in enumerate(masks.unbind(2)):
             part = slice(index * BLOCK, (index + 1) * BLOCK)
-            scores = q @ keys[:, :, part].transpose(2, 3) + mask[:, :, None]
-            weights = scores.softmax(-1)
+            scores = (q @ keys[:, :, part].transpose(2, 3)).float() + mask[:, :, None]
+            weights = scores.softmax(-1).to(values.dtype)
             mixed.append((weights @ values[:, :, part])[:, :, 0])
             if masks.shape[2] > 1:
-                # log of the block's softmax mass: its first score (never masked in a block in use) less its log-probability
+                # Log of the block's softmax mass: its first score (not masked in a block in use) less its log-prob.
                 masses.append((scores[..., 0] - scores.log_softmax(-1)[..., 0])[:, :, 0])
         if len(mixed) == 1:
             return mixed[0]
-        empty = torch.full_like(masses[0], _MASKED)  # always as many lanes as the longest context needs: one shape for every age
+        # Always as many lanes as the longest context needs: one shape for every age.
+        empty = torch.full_like(masses[0], _MASKED)
         shares = torch.stack(masses + [empty] * (lanes - len(masses)), dim=-1).softmax(-1)
         total = mixed[0] * shares[..., :1]
         for index in range(1, len(mixed)):
@@ -219,7 +246,7 @@ class CoCaStep:
         return total
 
     def _attend_cross(self, x: Tensor, block: _Block, layer: int, place: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Let rows meet their image: row i is query `place[i]` of the grid [memories, groups, 8] (or of none, past its end)."""
+        """Let rows meet their image: row i is query `place[i]` of the grid [memories, groups, 8], or none past it."""
         assert self._cross_keys is not None and self._cross_values is not None
         (memories, groups), (weight, bias, out, out_bias) = shape, block.attention
         q = self._arithmetic.linear(block.ln_1(x), weight[: self.width], bias[: self.width]) * self._scale

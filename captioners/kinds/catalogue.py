@@ -1,0 +1,172 @@
+"""Which captioners have a name, and what a CAPTIONER argument means. Torch-free; nothing is loaded or downloaded here.
+
+A captioner is given as a name of this catalogue, the directory of one, `local-dir:DIR`, `hf-hub:ORG/REPO`, an open_clip
+`MODEL/TAG`, `MODEL@FILE` (plain weights and the architecture they fit), or `random:MODEL` (to try things).
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from captioners.core.errors import NotFoundError, near
+
+OriginKind = Literal["random", "directory", "hub", "tag", "file"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a captioner's weights come from."""
+
+    kind: OriginKind
+    where: str
+    """The directory, hub repository or weights file; empty for a tag or random weights."""
+    model: str = ""
+    """open_clip's architecture name, where the weights do not say it."""
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class KnownCaptioner:
+    """A captioner that can be asked for, and what is known of it before it is loaded."""
+
+    name: str
+    origin: Origin
+    about: str
+    licences: dict[str, str] = field(default_factory=dict)
+    """What of it -> its licence; "unknown" is a value, not a refusal."""
+    noncommercial: bool = False
+    """Whether its licence forbids commercial use, so that `allow_noncommercial: true` is needed."""
+    size: str = ""
+    """What `fetch` downloads."""
+
+
+_LAION = {"weights": "MIT", "training data": "LAION-2B (links; images under their own licences)"}
+_COCO = {**_LAION, "fine-tuning data": "MSCOCO captions CC BY 4.0, images under Flickr terms"}
+_APPLE = {
+    "weights": "Apple Machine Learning Research Model License (research only)",
+    "training data": "DFN-2B (Apple Sample Code License)",
+}
+_NONE = {"weights": "Apache-2.0"}
+_UNKNOWN = {"weights": "unknown"}
+_FINE, _BASE = "mscoco_finetuned_laion2b_s13b_b90k", "laion2b_s13b_b90k"
+
+
+def _tag(name: str, model: str, tag: str, about: str, size: str) -> KnownCaptioner:
+    return KnownCaptioner(name, Origin("tag", "", model, tag), about, _COCO if tag == _FINE else _LAION, size=size)
+
+
+def _random(name: str, model: str, about: str) -> KnownCaptioner:
+    return KnownCaptioner(name, Origin("random", "", model), about, _NONE)
+
+
+_CATALOGUE = (
+    _tag(
+        "coca-l14-coco",
+        "coca_ViT-L-14",
+        _FINE,
+        "CoCa ViT-L/14 of LAION, fine-tuned on MSCOCO captions: the default",
+        "2.6 GB",
+    ),
+    _tag(
+        "coca-l14-laion",
+        "coca_ViT-L-14",
+        _BASE,
+        "the same before fine-tuning: captions in the manner of alt text",
+        "2.6 GB",
+    ),
+    _tag(
+        "coca-b32-coco",
+        "coca_ViT-B-32",
+        _FINE,
+        "CoCa ViT-B/32 of LAION, fine-tuned on MSCOCO captions: smaller, weaker",
+        "1.0 GB",
+    ),
+    _tag("coca-b32-laion", "coca_ViT-B-32", _BASE, "the same before fine-tuning", "1.0 GB"),
+    *(
+        KnownCaptioner(
+            f"apple-coca-{short}",
+            Origin("hub", f"apple/mobileclip2_coca_dfn2b_s13b_{short.replace('-', '_')}"),
+            f"Apple's MobileCLIP2 teacher, {what} (arXiv 2508.20691)",
+            _APPLE,
+            noncommercial=True,
+            size="2.6 GB",
+        )
+        for short, what in (
+            ("context77", "pretrained on DFN-2B"),
+            ("mscoco38k-s12m-context77", "fine-tuned on MSCOCO-38k"),
+        )
+    ),
+    _random(
+        "random-l14",
+        "coca_ViT-L-14",
+        "CoCa ViT-L/14 with random weights: words without sense at the real cost, no download",
+    ),
+    _random("random-b32", "coca_ViT-B-32", "the same at ViT-B/32 size"),
+    _random("random-tiny", "tiny", "a CoCa of two narrow layers with random weights: for tests, instant"),
+)
+
+TINY: dict[str, object] = {
+    "embed_dim": 64,
+    "vision_cfg": {
+        "image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8,
+        "attentional_pool": True, "attn_pooler_heads": 2, "attn_pooler_queries": 16, "output_tokens": True,
+    },
+    "text_cfg": {
+        "context_length": 76, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2,
+        "embed_cls": True, "output_tokens": True,
+    },
+    "multimodal_cfg": {"context_length": 76, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    "custom_text": True,
+}  # fmt: skip
+"""The configuration of `random:tiny`."""
+
+
+def known_captioners() -> list[KnownCaptioner]:
+    """Return the catalogue, the default captioner first."""
+    return list(_CATALOGUE)
+
+
+def find(captioner: str) -> KnownCaptioner:
+    """Return what a CAPTIONER argument means.
+
+    Raises:
+        NotFoundError: it is none of the forms this module knows; near names are given.
+    """
+    named = {known.name: known for known in _CATALOGUE}
+    if captioner in named:
+        return named[captioner]
+    path = Path(captioner).expanduser()
+    meant = _by_form(captioner) or (_directory(captioner) if path.is_dir() else None)
+    if meant is not None:
+        return meant
+    if path.is_file():
+        raise NotFoundError(
+            f"captioner {captioner}: weights alone do not say their architecture; write MODEL@FILE, "
+            f"such as coca_ViT-L-14@{captioner}"
+        )
+    raise NotFoundError(
+        f"no captioner is named '{captioner}', and no directory is there.{near(captioner, named)} "
+        "`captioners list captioners` shows all"
+    )
+
+
+def _by_form(captioner: str) -> KnownCaptioner | None:
+    """Return what the writing alone says, or None if it is no form but a name."""
+    scheme, _, rest = captioner.partition(":")
+    if scheme == "random" and rest:
+        return KnownCaptioner(captioner, Origin("random", "", rest), "random weights", _NONE)
+    if scheme == "hf-hub" and rest:
+        return KnownCaptioner(captioner, Origin("hub", rest), "from the Hugging Face hub", _UNKNOWN, "apple/" in rest)
+    if scheme == "local-dir" and rest:
+        return _directory(rest)
+    model, at, file = captioner.partition("@")
+    if at and model.lower().startswith("coca_"):
+        return KnownCaptioner(Path(file).stem, Origin("file", file, model), "a weights file", _UNKNOWN)
+    model, slash, tag = captioner.partition("/")
+    if slash and model.lower().startswith("coca_") and not Path(captioner).is_dir():
+        return KnownCaptioner(captioner, Origin("tag", "", model, tag), "an open_clip tag", _UNKNOWN)
+    return None
+
+
+def _directory(path: str) -> KnownCaptioner:
+    return KnownCaptioner(Path(path).expanduser().resolve().name, Origin("directory", path), "a directory", _UNKNOWN)

@@ -1,0 +1,297 @@
+"""The kind `coca`: our decoding engine over any open_clip CoCa."""
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captioners.core.errors import CaptionersError, UserError
+from captioners.decoding.values import Beam, Sample, draws_problem
+from captioners.engine.engine import Engine, Finished, Job
+from captioners.engine.graph import GraphedStep
+from captioners.engine.plan import CPU_SLOTS, GPU_SLOTS, Plan, plan
+from captioners.engine.step_model import StepModel
+from captioners.images.preprocess import Preprocess
+from captioners.kinds import _loading
+from captioners.kinds._selftest import self_test
+from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
+from captioners.kinds.catalogue import find
+from captioners.models import coca
+from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, Plain
+from captioners.models.coca_step import BLOCK, CoCaStep
+from captioners.models.tower import encode_exactly, exact_tower
+from captioners.models.weights import cached_digest, weights_digest
+from captioners.text import rules
+
+_GPU_LOOK_EVERY = 8
+_GPU_ENCODE_BATCH = 16
+_CPU_ENCODE_BATCH = 4
+_BF16_CAPABILITY = (8, 0)
+
+
+class CocaCaptioner:
+    """A CoCa, loaded and ready to be opened.
+
+    Args:
+        captioner: what `kinds.catalogue.find` understands.
+        precision: fp32, bf16, or auto (bf16 on CUDA of capability 8.0 and newer, else fp32).
+        exact: captions do not depend on their company, bit for bit; None: on for fp32 on a CPU.
+        device: auto, cpu, cuda or cuda:N.
+        context_length: token slots to resize the context to; None keeps the captioner's.
+    """
+
+    def __init__(
+        self,
+        captioner: str,
+        *,
+        precision: str = "auto",
+        exact: bool | None = None,
+        device: str = "auto",
+        context_length: int | None = None,
+    ) -> None:
+        self.known = find(captioner)
+        self.device = _device(device)
+        self.dtype = _dtype(precision, self.device)
+        self.exact = self._exactness(exact)
+        loaded = _loading.load(self.known)
+        self.loaded = loaded.coca
+        if context_length is not None:
+            self.loaded = coca.resize_context(self.loaded, coca.context_rows(context_length))
+        self.tokenizer, self._licences, self.recommended_decoding = (
+            loaded.tokenizer,
+            loaded.licences,
+            loaded.recommended,
+        )
+        self._rules = rules.rules_for(self.tokenizer.keeps_spaces)
+        self.preprocess = Preprocess({"size": self._image_size, **self.loaded.preprocess_cfg})
+        self.plan: Plan | None = None
+        self._engine: Engine | None = None
+        self._grade: Grade = "best-effort"
+
+    def _exactness(self, wanted: bool | None) -> bool:
+        fp32_on_cpu = self.device.type == "cpu" and self.dtype is torch.float32
+        if wanted and self.device.type == "cpu" and not fp32_on_cpu:
+            raise UserError("exact mode on a CPU is fp32; take precision fp32, or exact: false")
+        return fp32_on_cpu if wanted is None else wanted
+
+    @property
+    def _image_size(self) -> Any:
+        return self.loaded.model_cfg["vision_cfg"].get("image_size", 224)
+
+    @property
+    def max_tokens(self) -> int:
+        """Content tokens of the longest caption: context length less start and end."""
+        return self.loaded.context_length - 2
+
+    @cached_property
+    def info(self) -> CaptionerInfo:
+        """Name, digests (hashed once per file), licences, limits, grade as proven by `open`."""
+        state = self.loaded.model.state_dict()
+        file = self.loaded.weights_file
+        weights = cached_digest(file, state) if file else weights_digest(state)
+        tower = cached_digest(file, state, "visual.") if file else weights_digest(state, "visual.")
+        return CaptionerInfo(
+            name=self.known.name,
+            kind="coca",
+            weights_digest=weights,
+            tower_digest=tower,
+            licences=self._licences,
+            context_length=self.loaded.context_length,
+            max_tokens=self.max_tokens,
+            num_parameters=sum(p.numel() for p in self.loaded.model.parameters()),
+            grade=self._grade,
+            recommended_decoding=self.recommended_decoding,
+        )
+
+    def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
+        """Say why this captioner cannot decode so, or None if it can."""
+        room = self.max_tokens - (len(self.tokenizer.encode(prompt)) if prompt else 0)
+        for field, wanted in (("max_tokens", decoding.max_tokens), ("min_tokens", decoding.min_tokens)):
+            if wanted is not None and wanted > room:
+                after = " after this prompt" if prompt else ""
+                return f"{field} {wanted} is more than {self.known.name} can write{after}: {room} tokens"
+        if room < 1:
+            return f"the prompt leaves no room in {self.known.name}'s context of {self.loaded.context_length} tokens"
+        rows = decoding.width if isinstance(decoding, Beam) else 1
+        if self.plan is not None and rows > self.plan.slots:
+            return (
+                f"a beam of width {rows} is more than the {self.plan.slots} rows planned; narrow it or raise memory_gb"
+            )
+        return draws_problem(decoding, draws)
+
+    def open(self, budget: int | None = None) -> None:
+        """Plan memory within `budget` bytes, reserve it, and prove by a self-test what grade captions have."""
+        model: Any = self.loaded.model.to(self.device)
+        self.plan = self._plan(model, budget if budget is not None else _free_memory(self.device))
+        step = self._step_model(model, self.plan)
+        self._grade = self_test(model, step, self.tokenizer.start_id, self.exact, self.dtype)
+        if self.exact and self._grade == "best-effort":
+            raise CaptionersError(
+                "exact mode did not hold on this machine: the same row gave other bits in other company. "
+                "Please report it with the output of `captioners doctor`; `exact: false` captions without the promise"
+            )
+        self.__dict__.pop("info", None)
+        on_gpu = self.device.type == "cuda"
+        driven: StepModel = GraphedStep(step) if on_gpu else step
+        self._engine = Engine(
+            driven,
+            self._encoder(model),
+            start_id=self.tokenizer.start_id,
+            end_id=self.tokenizer.end_id,
+            length=self.max_tokens,
+            encode_batch=_GPU_ENCODE_BATCH if on_gpu else 1 if self.exact else _CPU_ENCODE_BATCH,
+            look_every=_GPU_LOOK_EVERY if on_gpu else 1,
+        )
+
+    def _plan(self, model: Any, budget: int) -> Plan:
+        width, layers = model.text_decoder.width, model.text_decoder.layers
+        size = 2 if self.dtype is torch.bfloat16 else 4
+        positions = -(-self.loaded.context_length // BLOCK) * BLOCK
+        tokens = 256  # image tokens of an attentional pooler; a plan may be generous
+        on_gpu = self.device.type == "cuda"
+        return plan(
+            budget,
+            weights=sum(p.numel() * p.element_size() for p in model.parameters()) if on_gpu else 0,
+            image_bytes=2 * layers * tokens * width * size,
+            row_bytes=2 * (layers + model.text.transformer.layers) * positions * width * size
+            + 40 * model.text.vocab_size,
+            granularity=TILE if self.exact or on_gpu else 1,
+            most_slots=GPU_SLOTS if on_gpu else CPU_SLOTS,
+            workspace=1 << 29 if on_gpu else 1 << 28,
+        )
+
+    def _step_model(self, model: Any, planned: Plan) -> CoCaStep:
+        arithmetic: Arithmetic
+        if self.device.type == "cuda":
+            arithmetic = Plain(planned.slots)  # static shapes: one shape for every step
+            if self.exact:
+                torch.backends.cuda.matmul.allow_tf32 = False
+                torch.backends.cudnn.allow_tf32 = False
+        else:
+            arithmetic = Exact() if self.exact else Plain()
+        return CoCaStep(
+            model,
+            slots=planned.slots,
+            memories=planned.memories,
+            max_tokens=self.loaded.context_length - 1,
+            arithmetic=arithmetic,
+            dtype=self.dtype,
+        )
+
+    def _encoder(self, model: Any) -> Any:
+        if self.device.type == "cpu" and self.exact:
+            tower = exact_tower(model.visual)
+            return lambda images: encode_exactly(tower, images)
+
+        def encode(images: Tensor) -> Tensor:
+            count = images.shape[0]
+            if self.device.type == "cuda":  # one shape for every batch: filler images are thrown away
+                filler = images.new_zeros(_GPU_ENCODE_BATCH - count, *images.shape[1:])
+                images = torch.cat([images, filler]).to(self.device, non_blocking=True)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
+                tokens: Tensor = model._encode_image(images)[1]
+            return tokens[:count].float()
+
+        return encode
+
+    def caption(self, requests: Iterable[Request]) -> Iterator[Result]:
+        """Pull requests as room allows and yield results as captions end, in any order.
+
+        Raises:
+            CaptionersError: not open. UserError: a request that `accepts` refuses.
+        """
+        if self._engine is None:
+            raise CaptionersError("the captioner is not open; call open() first")
+        decodings: dict[int, Sample | Beam] = {}
+        threads = torch.get_num_threads()
+        if self.exact and self.device.type == "cpu":
+            torch.set_num_threads(min(threads, MAX_THREADS))
+        try:
+            for finished in self._engine.run(self._job(request, decodings) for request in requests):
+                yield self._result(finished, decodings[finished.key])
+        finally:
+            torch.set_num_threads(threads)
+
+    def _job(self, request: Request, decodings: dict[int, Sample | Beam]) -> Job:
+        decoding = request.decoding
+        problem = self.accepts(decoding, request.draws, request.prompt)
+        if problem:
+            raise UserError(problem)
+        decodings[request.index] = decoding
+        prompt = tuple(self.tokenizer.encode(request.prompt)) if request.prompt else ()
+        limit = min(decoding.max_tokens or self.max_tokens, self.max_tokens - len(prompt))
+        uniforms = None
+        if isinstance(decoding, Sample):
+            streams = [request.stream.uniforms(draw, request.attempt, limit) for draw in range(request.draws)]
+            uniforms = torch.stack([torch.from_numpy(numbers) for numbers in streams])
+        return Job(
+            key=request.index,
+            image=self.preprocess(request.image),
+            draws=request.draws,
+            decoding=decoding,
+            limit=limit,
+            prompt=prompt,
+            uniforms=uniforms,
+        )
+
+    def _result(self, finished: Finished, decoding: Sample | Beam) -> Result:
+        raw = self.tokenizer.decode(list(finished.tokens))
+        text = rules.clean(raw, self._rules)
+        if decoding.cut == "first_sentence":
+            text = rules.first_sentence(text)
+        return Result(
+            index=finished.key,
+            draw=finished.draw,
+            text=text,
+            raw_text=raw if raw != text else None,
+            num_tokens=len(finished.tokens),
+            logprob=finished.logprob,
+            finish="eos" if finished.ended else "length",
+        )
+
+    def close(self) -> None:
+        """Free the caches."""
+        self._engine = None
+        self.plan = None
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"no device is named '{name}'; it is auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{name}' is not one captioners runs on; it is auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(
+            f"device '{name}' is not there: torch sees {torch.cuda.device_count()} CUDA devices (`captioners doctor`)"
+        )
+    return device
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
+        return torch.bfloat16 if able else torch.float32
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if precision not in known:
+        raise UserError(f"no precision is named '{precision}'; it is auto, fp32 or bf16")
+    return known[precision]
+
+
+def _free_memory(device: torch.device) -> int:
+    """Return what may be planned with, in bytes: most of a GPU's free memory, half of a machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * 0.9) + torch.cuda.memory_allocated(device)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return available // 2
