@@ -18,7 +18,9 @@ from typing import Any
 
 from captioners.core.errors import UserError, near
 from captioners.images.preprocess import Preprocess
-from captioners.models.coca import POSITIONS, LoadedCoCa, load_directory, with_context
+from captioners.kinds._loading import fetch, load
+from captioners.kinds.catalogue import KnownCaptioner, find
+from captioners.models.coca import POSITIONS, LoadedCoCa, with_context
 from captioners.models.weights import State, read_weights, weights_digest
 from captioners.text.fast import FastTokenizer
 from captioners.text.pieces import SentencePieceTokenizer
@@ -37,17 +39,29 @@ def check_format(name: str) -> None:
 
 
 def export_captioner(captioner: str, form: str, out: str | Path) -> Path:
-    """Export a captioner given by its directory, in one of `FORMATS`, and return where it lies.
+    """Export any captioner that can be named (see `kinds.catalogue`) in one of `FORMATS`; return where it lies.
 
     Raises UserError or NotFoundError, before anything large is read where that is possible.
     """
     check_format(form)
     _refuse_unless_free(Path(out).expanduser().absolute())
-    folder = Path(captioner).expanduser()
-    loaded = load_directory(folder)
-    card_file = folder / "captioner.json"
-    card = json.loads(card_file.read_text(encoding="utf-8")) if card_file.is_file() else {"name": folder.name}
-    return write_open_clip(loaded, load_tokenizer(loaded.model_cfg, folder), card, out)
+    known = find(captioner)
+    loaded = load(known)
+    card = {
+        "name": known.name,
+        "licences": loaded.licences,
+        # Defaults written out: they may change, what this captioner recommends may not.
+        "recommended_decoding": loaded.recommended.model_dump(mode="json", exclude_none=True),
+    }
+    return write_open_clip(loaded.coca, loaded.tokenizer, card | _own_card(known), out)
+
+
+def _own_card(known: KnownCaptioner) -> dict[str, Any]:
+    """Return the card lying beside the weights, as it is; {} where there is none."""
+    folder = fetch(known)
+    file = folder / "captioner.json" if folder is not None and folder.is_dir() else None
+    card = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else {}
+    return dict(card)
 
 
 def write_open_clip(loaded: LoadedCoCa, tokenizer: Tokenizer, card: Mapping[str, Any], out: str | Path) -> Path:
@@ -136,8 +150,8 @@ def _card(
 
 
 def _write_weights(state: State, path: Path) -> None:
-    from safetensors import SafetensorError  # noqa: PLC0415 - imports torch's part of it
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     try:
         save_file(state, path, metadata={"format": "pt"})

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from captioners.core.errors import UserError
+from captioners.decoding.values import Beam, parse_decoding
 from captioners.jobs.export import check_format, export_captioner, write_open_clip
 from captioners.models.coca import LoadedCoCa, build, load_directory, resize_context
 from captioners.models.weights import weights_digest
@@ -226,6 +227,14 @@ def test_export_by_directory_carries_the_card_on(tiny_pieces, pieces, tmp_path):
     (first / "captioner.json").unlink()
     bare = json.loads((export_captioner(str(first), "open_clip", tmp_path / "bare") / "captioner.json").read_text())
     assert (bare["name"], bare["licences"]) == ("first", {"weights": "unknown"})
+
+
+def test_a_captioner_of_the_catalogue(tmp_path):
+    out = export_captioner("random-tiny", "open_clip", tmp_path / "out")
+    card = json.loads((out / "captioner.json").read_text())
+    assert (card["name"], card["licences"]) == ("random-tiny", {"weights": "Apache-2.0"})
+    assert parse_decoding(card["recommended_decoding"]) == Beam()
+    assert load_directory(out).context_length == 76
 
 
 def test_the_command(tiny, tmp_path, capsys):
