@@ -15,9 +15,10 @@ from captioners.core.recipe import Recipe, find_recipe, read_recipe
 from captioners.decoding.values import Sample
 from captioners.images.decode import SUFFIXES, list_images, read_image
 from captioners.jobs.caption_recipe import CaptionRecipe
+from captioners.kinds.catalogue import find
 
 _NOT_CHECKED_RECIPE = (
-    "that the weights load, fit the machine's memory and are what their digest says",
+    "that the weights exist and load, fit the machine's memory and are what their digest says",
     "that the pictures can be decoded",
     "that the disk has room for the result",
 )
@@ -65,7 +66,17 @@ def cross_problems(options: Options) -> list[str]:
 
 
 def _caption_problems(options: CaptionRecipe) -> list[str]:
-    return [f"inputs: no such file or folder: {i}" for i in options.inputs if not Path(i).expanduser().exists()]
+    problems = [f"inputs: no such file or folder: {i}" for i in options.inputs if not Path(i).expanduser().exists()]
+    try:
+        known = find(options.captioner)
+    except NotFoundError as error:
+        return [f"captioner: {error}", *problems]
+    if known.origin.kind in ("directory", "file") and not Path(known.origin.where).expanduser().exists():
+        problems.append(f"captioner: {known.origin.where} does not exist")
+    if known.noncommercial and not options.allow_noncommercial:
+        why = f"{known.name} may not be used commercially ({known.licences.get('weights', 'unknown')})"
+        problems.append(f"captioner: {why}; say allow_noncommercial: true if that is fine")
+    return problems
 
 
 def _check_recipes(sources: list[str], overrides: Sequence[str]) -> Findings:

@@ -20,6 +20,7 @@ from captioners.core.package_data import data_card_names, data_cards_dir, recipe
 from captioners.core.recipe import find_recipe
 from captioners.core.yaml_lines import write_yaml
 from captioners.decoding.values import Beam, Sample, decoding_names, expand
+from captioners.kinds.catalogue import Origin, find, known_captioners
 
 _PACKAGE = Path(captioners.__file__).parent
 # Interfaces, and rooms that several of a folder's modules share: no kind, source or metric of their own.
@@ -98,6 +99,37 @@ def _room(what: str, folder: str, coming: str) -> _Sort:
 
 def _docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def _all_captioners() -> Listing:
+    rows = [(known.name, f"{known.about}{f' ({known.size})' if known.size else ''}") for known in known_captioners()]
+    return Listing(
+        "captioners", rows, "or a captioner's directory, an open_clip MODEL/TAG, hf-hub:ORG/REPO, MODEL@FILE"
+    )
+
+
+def _one_captioner(name: str) -> str:
+    known = find(name)
+    rows = [
+        ("name", known.name),
+        ("about", known.about),
+        ("comes from", _origin(known.origin)),
+        ("download", known.size or ("none" if known.origin.kind in ("random", "directory", "file") else "unknown")),
+        *((f"licence of the {part}", licence) for part, licence in known.licences.items()),
+        ("commercial use", "no; needs allow_noncommercial: true" if known.noncommercial else "not forbidden here"),
+    ]
+    width = max(len(row[0]) for row in rows) + 3
+    return "\n".join(f"{key:<{width}}{value}" for key, value in rows)
+
+
+def _origin(origin: Origin) -> str:
+    return {
+        "tag": f"open_clip {origin.model}/{origin.tag}",
+        "hub": f"hf-hub:{origin.where}",
+        "random": f"nowhere: random weights of {origin.model}",
+        "file": f"{origin.where}, of the architecture {origin.model}",
+        "directory": origin.where,
+    }[origin.kind]
 
 
 def _all_recipes() -> Listing:
@@ -182,6 +214,7 @@ def _first(text: str | None) -> str:
 
 _SORTS = {
     "kinds": _room("kinds", "kinds", "none yet"),
+    "captioners": _Sort(_all_captioners, _one_captioner),
     "sources": _room("sources", "data", "none yet: this release reads pictures and folders"),
     "decodings": _Sort(_all_decodings, _one_decoding),
     "metrics": _room("metrics", "metrics", "none yet: they come with the verb that measures captions"),

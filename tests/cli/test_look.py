@@ -25,7 +25,7 @@ def test_check_says_what_is_right_and_what_was_not_checked(captioners):
     code, out, err = captioners("check", "caption/photos")
     assert (code, err) == (0, "")
     assert out.startswith("right  caption/photos: coca-l14-coco, beam search of width 5")
-    assert "checked 1: 1 right, 0 wrong\nnot checked:\n  that the weights load" in out
+    assert "checked 1: 1 right, 0 wrong\nnot checked:\n  that the weights exist and load" in out
     assert "next:    captioners caption caption/photos" in out
 
 
@@ -65,6 +65,20 @@ def test_check_refuses_an_unknown_captioner_with_near_names(captioners):
     code, _, err = captioners("check", "caption/photos", "captioner=coca-l14-cocoo")
     assert code == 1
     assert "Did you mean 'coca-l14-coco'" in err
+
+
+def test_check_refuses_a_non_commercial_captioner_until_it_is_allowed(captioners):
+    code, _, err = captioners("check", "caption/photos", "captioner=apple-coca-context77")
+    assert code == 1
+    assert "say allow_noncommercial: true" in err
+    assert captioners("check", "caption/photos", "captioner=apple-coca-context77", "allow_noncommercial=true")[0] == 0
+
+
+def test_a_listed_captioner_shows_its_licences(captioners):
+    code, out, _ = captioners("list", "captioners", "coca-l14-coco")
+    assert code == 0
+    assert "open_clip coca_ViT-L-14/mscoco_finetuned_laion2b_s13b_b90k" in out
+    assert "licence of the weights" in out
 
 
 def test_check_says_what_a_picture_and_a_folder_are(captioners, run_dir):
@@ -129,6 +143,7 @@ def test_a_listed_decoding_shows_fields_with_defaults_and_meaning(captioners, na
     [
         (["recpes"], "Did you mean 'recipes'"),
         (["recipes", "caption/fotos"], "Did you mean 'caption/photos'"),
+        (["captioners", "coca-l14"], "Did you mean 'coca-l14-coco'"),
         (["decodings", "gredy"], "Did you mean 'greedy'"),
         (["metrics", "cider"], "none in this release"),
     ],

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -31,6 +32,20 @@ def test_the_generated_parts_of_the_readme_are_current():
     tool = ROOT / "tests" / "tools" / "readme.py"
     done = subprocess.run([sys.executable, tool, "--diff"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"run 'make docs':\n{done.stdout}"
+
+
+def test_the_python_of_the_readme_runs(run_dir):
+    pytest.importorskip("pyarrow")
+    photos = ROOT / "captioners" / "samples"
+    shutil.copy(photos / "cat.jpg", run_dir / "photo.jpg")
+    shutil.copytree(photos, run_dir / "holiday")
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    # The same code with a captioner that needs no download.
+    code = code.replace("coca-l14-coco", "random-tiny").replace("inputs=", "captioner='random-tiny', inputs=")
+    found = {}
+    exec(code, found)  # the README is ours
+    assert len(found["captions"]) == 5
+    assert found["table"].num_rows == 5 * len(list(photos.glob("*.jpg")))
 
 
 def test_one_version_everywhere():

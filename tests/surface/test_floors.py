@@ -33,12 +33,13 @@ MAY_IMPORT = {
 """Room -> rooms it may import besides itself. Every room of the package stands here."""
 
 OUTSIDE_ROOMS = {
-    "captioners": ("jobs", *BELOW_JOBS),  # the public names, imported when they are asked for
+    "captioners": ("api",),  # the public names, imported when they are asked for
+    "captioners.api": ("jobs", *BELOW_JOBS),
     "captioners.__main__": ("cli",),
 }
 
 JOBS_OF_JOBS = {
-    "captioners.jobs.demo": {"captioners.jobs.caption"},
+    "captioners.jobs.fetch": {"captioners.jobs.export"},  # `fetch --to` writes the directory that `export` writes
 }
 """A job imports no other job, except here; the torch-free recipe models (`*_recipe`) are open to all."""
 
