@@ -24,8 +24,8 @@ class FastTokenizer:
     keeps_spaces = True
 
     def __init__(self, directory: str | Path, clean: str = "whitespace") -> None:
-        from open_clip.tokenizer import get_clean_fn  # noqa: PLC0415 - imports torch
-        from tokenizers import Tokenizer as HuggingFace  # noqa: PLC0415
+        from open_clip.tokenizer import get_clean_fn
+        from tokenizers import Tokenizer as HuggingFace
 
         folder = Path(directory)
         for needed in ("tokenizer.json", "tokenizer_config.json"):

@@ -36,8 +36,8 @@ class SentencePieceTokenizer:
     keeps_spaces = True
 
     def __init__(self, source: str | Path | bytes, clean: str = "whitespace") -> None:
-        from open_clip.tokenizer import get_clean_fn  # noqa: PLC0415 - imports torch
-        from sentencepiece import SentencePieceProcessor  # noqa: PLC0415
+        from open_clip.tokenizer import get_clean_fn
+        from sentencepiece import SentencePieceProcessor
 
         label = "the SentencePiece model" if isinstance(source, bytes) else str(source)
         self.serialized: bytes = source if isinstance(source, bytes) else _read(Path(source))
@@ -104,8 +104,8 @@ def train_sentencepiece(captions: Iterable[str], vocab_size: int, path: str | Pa
     unknown), then pieces. The same captions in the same order give the same file. Raises UserError when the captions do
     not support, or do not fit, `vocab_size`.
     """
-    from open_clip.tokenizer import get_clean_fn  # noqa: PLC0415 - imports torch
-    from sentencepiece import SentencePieceTrainer  # noqa: PLC0415
+    from open_clip.tokenizer import get_clean_fn
+    from sentencepiece import SentencePieceTrainer
 
     clean = get_clean_fn("whitespace")
     texts = [text for text in map(clean, captions) if text]

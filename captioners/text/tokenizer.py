@@ -60,7 +60,7 @@ class Tokenizer(Protocol):
 
 def batch_of(tokenizer: Tokenizer, texts: Sequence[str], context_length: int) -> "Tensor":
     """Return `tokenizer.batch(texts, context_length)` by way of `encode`; truncation keeps the end token."""
-    import torch  # noqa: PLC0415 - slow to import, and `encode` and `decode` do without
+    import torch
 
     if context_length < 2:
         raise UserError(f"context length {context_length} has no room for start and end; give 2 or more")
@@ -83,7 +83,7 @@ class ClipTokenizer:
     keeps_spaces = False
 
     def __init__(self, clean: str = "lower") -> None:
-        from open_clip.tokenizer import SimpleTokenizer  # noqa: PLC0415 - imports torch
+        from open_clip.tokenizer import SimpleTokenizer
 
         if clean not in ("lower", "whitespace", "canonicalize"):
             raise UserError(f"no cleaning is named {clean!r}: it is one of lower, whitespace, canonicalize")
@@ -134,8 +134,8 @@ def load_tokenizer(model_cfg: Mapping[str, Any], directory: str | Path | None = 
 
 
 def _from_files(name: str, directory: str | Path | None, cleaning: str) -> Tokenizer:
-    from captioners.text.fast import FastTokenizer  # noqa: PLC0415 - these modules import this one
-    from captioners.text.pieces import SentencePieceTokenizer  # noqa: PLC0415
+    from captioners.text.fast import FastTokenizer
+    from captioners.text.pieces import SentencePieceTokenizer
 
     # An exported directory holds both; the SentencePiece model is what the other was made from.
     if directory is not None and (model := Path(directory) / "sentencepiece.model").is_file():

@@ -65,9 +65,9 @@ def parse(serialized: bytes) -> UnigramModel:
 
 def build(model: UnigramModel, start_id: int, end_id: int) -> "HuggingFace":
     """Return the tokenizer that puts the start and the end around a text's pieces."""
-    from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors  # noqa: PLC0415
-    from tokenizers import Tokenizer as HuggingFace  # noqa: PLC0415
-    from tokenizers.models import Unigram  # noqa: PLC0415
+    from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer as HuggingFace
+    from tokenizers.models import Unigram
 
     # SentencePiece never matches the names of special and byte pieces against text. Here they are matched, so they must
     # always lose against spelling the same letters ("<0x0A>" has six, each worth at least the lowest score).
