@@ -64,7 +64,7 @@ def _system() -> str:
 
 
 def _devices() -> Rows:
-    import torch  # noqa: PLC0415 - here, so that a broken torch is one finding and not the end of the doctor
+    import torch  # here, so that a broken torch is one finding and not the end of the doctor
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     rows = [
