@@ -1,0 +1,1 @@
+"""How tokens are chosen: torch-free values, and beside them the algorithms."""

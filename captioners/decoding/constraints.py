@@ -1,6 +1,6 @@
-"""What a caption may not do: end too early, repeat an n-gram, write the pad token; and the penalty on words already used.
+"""What a caption may not do: end too early, repeat an n-gram, write the pad token; and the penalty on used words.
 
-Works on a table of scores [n, V] (logits for sampling, log-probabilities for beams), in place, with no transfer to the host.
+Works on a table of scores [n, V] (logits for sampling, log-probabilities for beams), in place, on the device.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from captioners.decoding.values import Limits
 
 PAD = 0
-"""Never generated: CoCa's masks and loss take id 0 for padding, though open_clip's vocabulary has the bare '!' there."""
+"""Never generated: CoCa's masks and loss take id 0 for padding, though open_clip's vocabulary has a bare '!' there."""
 
 
 def constrain(scores: Tensor, history: Tensor, length: Tensor, written: Tensor, limits: Limits, end_id: int) -> Tensor:
@@ -18,8 +18,10 @@ def constrain(scores: Tensor, history: Tensor, length: Tensor, written: Tensor, 
     Args:
         scores: logits or log-probabilities, float [n, V].
         history: the tokens so far, prompt included and start excluded, long [n, T]; unused places hold 0.
-        length: how many of them count, long [n]; written: of these, how many are not prompt, long [n].
-        limits: what to apply; end_id: the end token.
+        length: how many of them count, long [n].
+        written: of these, how many are not prompt, long [n].
+        limits: what to apply.
+        end_id: the end token.
     """
     if limits.repetition_penalty != 1.0:
         seen = scores.gather(1, history)

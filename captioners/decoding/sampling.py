@@ -1,7 +1,8 @@
-"""Sampling with one uniform number a row and step: temperature, top-k, nucleus, min-p, then the CDF inverted in vocabulary order.
+"""Sampling with one uniform number a row and step: temperature, top-k, nucleus, min-p, then the CDF inverted.
 
-In vocabulary order, not in sorted order: rounding cannot then change which token a number means when two probabilities nearly tie.
-Sources: top-k, Fan et al. 2018 (arXiv 1805.04833); nucleus, Holtzman et al. 2019 (arXiv 1904.09751); min-p, arXiv 2407.01082.
+In vocabulary order, not in sorted order: rounding cannot then change which token a number means when two probabilities
+nearly tie. Sources: top-k, Fan et al. 2018 (arXiv 1805.04833); nucleus, Holtzman et al. 2019 (arXiv 1904.09751);
+min-p, arXiv 2407.01082.
 """
 
 import numpy as np
@@ -16,10 +17,11 @@ _BISECTIONS = 31
 
 
 def filtered(scores: Tensor, options: Sample) -> Tensor:
-    """Return the weights [n, V] that `options` leaves of the scores [n, V]: 0 outside the filters, not normalised inside.
+    """Return the weights [n, V] that `options` leaves of the scores [n, V]: 0 outside the filters, any total inside.
 
-    The order is temperature, top_k, top_p, min_p, each over what the one before left (as `transformers` does, and unlike open_clip,
-    which divides by the temperature last, so that it cannot widen the nucleus). Tokens tied at an edge are all kept.
+    The order is temperature, top_k, top_p, min_p, each over what the one before left (as `transformers` does, and
+    unlike open_clip, which divides by the temperature last, so that it cannot widen the nucleus). Tokens tied at an
+    edge are all kept.
     """
     if options.temperature != 1.0:
         scores = scores / options.temperature
@@ -35,7 +37,7 @@ def filtered(scores: Tensor, options: Sample) -> Tensor:
 
 
 def nucleus_edge(weights: Tensor, top_p: float) -> Tensor:
-    """Return the least probability [n, 1] inside each row's nucleus, the smallest set of likeliest tokens whose mass reaches `top_p`."""
+    """Return the least probability [n, 1] in each row's nucleus, the fewest top tokens whose mass reaches `top_p`."""
     if weights.device.type != "cpu":
         return _edge_by_bisection(weights, top_p)
     head = weights.topk(min(_HEAD, weights.shape[1]), dim=1).values
@@ -55,7 +57,7 @@ def _edge_of_sorted(ordered: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
 
 
 def _edge_by_bisection(weights: Tensor, top_p: float) -> Tensor:
-    """Find the same edge without sorting and without the host: bisect over the bits of a float, which order as the floats do."""
+    """Find the same edge without sorting or the host: bisect over the bits of a float, which order as the floats do."""
     low = torch.zeros(weights.shape[0], 1, dtype=torch.int32, device=weights.device)
     high = torch.full_like(low, 0x3F800001)  # just above 1.0
     for _ in range(_BISECTIONS):
@@ -67,7 +69,7 @@ def _edge_by_bisection(weights: Tensor, top_p: float) -> Tensor:
 
 
 def pick(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Return the token [n] at which each row's cumulative weight, in vocabulary order, passes `uniform` [n] of its total.
+    """Return the token [n] at which each row's cumulative weight, in vocabulary order, passes `uniform` of its total.
 
     Args:
         weights: not negative, any total, float [n, V].

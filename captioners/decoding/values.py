@@ -1,11 +1,11 @@
-"""How tokens are chosen, as values: `sample`, `beam`, their limits, and the short forms and presets that expand to them.
+"""How tokens are chosen, as values: `sample`, `beam`, their limits, and the short forms that expand to them.
 
-Torch-free; the algorithms stand beside it (`sampling`, `beam`). Token counts never include the start token or the end token.
+Torch-free; the algorithms stand beside it (`sampling`, `beam`). Token counts include neither start nor end token.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from captioners.core.errors import UserError, near
 from captioners.core.options import Options
@@ -19,7 +19,7 @@ class Limits(Options):
     max_tokens: int | None = Field(None, ge=1)
     """Content tokens at most; the captioner's longest caption when absent (context_length - 2)."""
     repetition_penalty: float = Field(1.0, gt=0)
-    """Divides positive and multiplies negative logits of tokens already written (CTRL, arXiv 1909.05858, section 4.1); 1 is off."""
+    """Divides positive and multiplies negative logits of tokens already written; 1 is off (arXiv 1909.05858, 4.1)."""
     no_repeat_ngram: int = Field(0, ge=0)
     """No n-gram of this many tokens appears twice in a caption; 0 is off."""
     cut: Literal["first_sentence"] | None = None
@@ -41,7 +41,7 @@ class Sample(Limits):
     top_k: int | None = Field(None, ge=1)
     """Keep the k most likely tokens (and any tied with the k-th)."""
     top_p: float | None = Field(None, gt=0, le=1)
-    """Nucleus sampling (arXiv 1904.09751, section 3.1): keep the smallest set of most likely tokens whose mass reaches p."""
+    """Keep the smallest set of most likely tokens whose mass reaches p (nucleus sampling, arXiv 1904.09751, 3.1)."""
     min_p: float | None = Field(None, gt=0, le=1)
     """Keep tokens with at least this share of the likeliest token's probability (arXiv 2407.01082, section 3)."""
 
@@ -51,9 +51,9 @@ class Beam(Limits):
 
     strategy: Literal["beam"] = "beam"
     width: int = Field(5, ge=1)
-    """Beams per image, over all groups."""
+    """Beams per image, over all groups; 1 is greedy: it stops at its first end token."""
     groups: int = Field(1, ge=1)
-    """Diverse beam search (arXiv 1610.02424): groups advance in turn and are penalised for tokens that earlier groups chose."""
+    """Groups advance in turn and are penalised for tokens that earlier groups chose (arXiv 1610.02424)."""
     diversity_penalty: float = Field(0.0, ge=0)
     """Subtracted once for each earlier beam of this step that chose the token; needs groups > 1."""
     length_penalty: float = 1.0
@@ -66,7 +66,9 @@ class Beam(Limits):
         if self.width % self.groups:
             raise ValueError(f"width {self.width} cannot be split into {self.groups} equal groups")
         if self.groups > 1 and self.diversity_penalty == 0:
-            raise ValueError("groups without a diversity_penalty are copies of each other; set diversity_penalty above 0")
+            raise ValueError(
+                "groups without a diversity_penalty are copies of each other; set diversity_penalty above 0"
+            )
         if self.groups == 1 and self.diversity_penalty > 0:
             raise ValueError("diversity_penalty needs groups > 1")
         return self
@@ -74,8 +76,8 @@ class Beam(Limits):
 
 _SHORT = ("greedy", "top_p", "top_k", "min_p", "diverse_beam")
 _PRESETS = {
-    # Apple's gen.py: generate(seq_len=30, top_p=0.9, min_seq_len=5), first sentence kept. Its counts include the start token,
-    # and seq_len the end token too: 28 and 4 content tokens.
+    # Apple's gen.py: generate(seq_len=30, top_p=0.9, min_seq_len=5), first sentence kept. Its counts include the start
+    # token, and seq_len the end token too: 28 and 4 content tokens.
     "raygen": {"strategy": "sample", "top_p": 0.9, "max_tokens": 28, "min_tokens": 4, "cut": "first_sentence"},
 }
 
@@ -116,8 +118,12 @@ def _expand_name(name: str) -> dict[str, Any]:
     if name == "diverse_beam":
         return {"strategy": "beam", "width": 6, "groups": 3, "diversity_penalty": 0.5}
     if name in _SHORT:
-        raise ValueError(f"'{name}' needs a value, such as {{{name}: {50 if name == 'top_k' else 0.9 if name == 'top_p' else 0.05}}}")
-    raise ValueError(f"no decoding is named '{name}'.{near(name, decoding_names())} Known: {', '.join(decoding_names())}")
+        raise ValueError(
+            f"'{name}' needs a value, such as {{{name}: {50 if name == 'top_k' else 0.9 if name == 'top_p' else 0.05}}}"
+        )
+    raise ValueError(
+        f"no decoding is named '{name}'.{near(name, decoding_names())} Known: {', '.join(decoding_names())}"
+    )
 
 
 Decoding = Annotated[Sample | Beam, Field(discriminator="strategy"), BeforeValidator(expand)]
@@ -129,15 +135,20 @@ class _Holder(Options):
 
 
 def parse_decoding(value: Any) -> Sample | Beam:
-    """Return the decoding that a name, a short form or a mapping means; raise `UserError` with every mistake in one line."""
+    """Return the decoding that a name, a short form or a mapping means.
+
+    Raises:
+        UserError: with every mistake in one line.
+    """
     if isinstance(value, Sample | Beam):
         return value
-    from pydantic import ValidationError
-
     try:
         return _Holder.model_validate({"decoding": value}).decoding
     except ValidationError as error:
-        parts = [f"{'.'.join(str(p) for p in e['loc'][2:]) or 'decoding'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        parts = [
+            f"{'.'.join(str(p) for p in e['loc'][2:]) or 'decoding'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         raise UserError(f"decoding {value!r} cannot be used: {'; '.join(parts)}") from None
 
 
@@ -149,5 +160,7 @@ def decoding_names() -> list[str]:
 def draws_problem(decoding: Sample | Beam, draws: int) -> str | None:
     """Say why this decoding cannot give that many captions of one image, or None if it can."""
     if isinstance(decoding, Beam) and decoding.width < draws:
-        return f"a beam of width {decoding.width} cannot give {draws} captions; widen it to {draws} or sample (top_p: 0.9)"
+        return (
+            f"a beam of width {decoding.width} cannot give {draws} captions; widen it to {draws} or sample (top_p: 0.9)"
+        )
     return None

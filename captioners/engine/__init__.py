@@ -1,0 +1,1 @@
+"""The decoding engine: row slots fed by a bounded queue of images."""

@@ -1,4 +1,4 @@
-"""Row slots fed by a bounded queue: images are admitted once, rows leave at their end, freed slots are refilled until the tail.
+"""Row slots fed by a bounded queue: images are admitted once, rows leave at their end, freed slots are refilled.
 
 The order of work depends on what happens to be in flight; what a row writes does not (design promise 1).
 """
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from captioners.core.errors import CaptionersError
-from captioners.decoding.beam import BeamSearch
+from captioners.decoding.beam import BeamSearch, Hypothesis
 from captioners.decoding.values import Beam, Sample
-from captioners.engine.rows import Rows
+from captioners.engine.rows import Rows, Written
 from captioners.engine.step_model import StepModel
 
 
@@ -53,8 +53,6 @@ class _Image:
     slots: dict[int, int] = field(default_factory=dict)
     """Row number -> slot, of the rows in flight."""
     placed: int = 0
-    born: int = 0
-    """Step at which the beams entered (they enter together)."""
     search: BeamSearch | None = None
 
     @property
@@ -66,13 +64,21 @@ class _Image:
         return self.rows - self.placed
 
 
+def _finished(job: Job, draw: int, what: Written | Hypothesis) -> Finished:
+    return Finished(key=job.key, draw=draw, tokens=what.tokens, logprob=what.logprob, ended=what.ended)
+
+
 class Engine:
     """Decodes jobs over a step model.
 
     Args:
-        model: the step model; encode: images [B, 3, H, W] -> image tokens [B, N, D].
-        start_id, end_id: token ids; length: most tokens a row holds, prompt included and start excluded.
-        encode_batch: images per encode; look_every: steps between looks at the done flags (1 on a CPU, where looking is free).
+        model: the step model.
+        encode: images [B, 3, H, W] -> image tokens [B, N, D].
+        start_id: the start token.
+        end_id: the end token.
+        length: most tokens a row holds, prompt included and start excluded.
+        encode_batch: images per encode.
+        look_every: steps between looks at the done flags (1 on a CPU, where looking is free).
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class Engine:
         look_every: int = 1,
     ) -> None:
         self._model, self._encode = model, encode
-        self._start_id, self._end_id = start_id, end_id
+        self._start_id, self._end_id, self._length = start_id, end_id, length
         self._encode_batch, self._look_every = encode_batch, look_every
         self._rows = Rows(model.slots, length, end_id, model.device)
         self._images: list[_Image] = []
@@ -97,13 +103,20 @@ class Engine:
         self._owner: dict[int, tuple[_Image, int]] = {}
         self._ages: dict[int, int] = {}
         self._groups: dict[Sample, Tensor] = {}
+        self._running = False
         self.steps = 0
         self.row_steps = 0
         """Rows that were some caption's, summed over steps; row_steps / steps is the mean occupancy."""
 
     @torch.inference_mode()
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
-        """Pull jobs as room allows and yield captions as they end, in whatever order they do."""
+        """Pull jobs as room allows and yield captions as they end, in whatever order they do.
+
+        One run at a time: an abandoned one must be closed (or forgotten) before the next starts.
+        """
+        if self._running:
+            raise CaptionersError("this engine is already running; close its generator before starting another run")
+        self._running = True
         source = iter(jobs)
         try:
             while True:
@@ -115,6 +128,7 @@ class Engine:
                 if self.steps % self._look_every == 0:
                     yield from self._collect()
         finally:
+            self._running = False
             self._clear()
 
     def _clear(self) -> None:
@@ -137,8 +151,6 @@ class Engine:
                 return
             job, tokens = self._encoded.popleft()
             image = _Image(job, self._free_memories.pop(0))
-            if image.rows > self._model.slots:
-                raise CaptionersError(f"an image with {image.rows} rows was given to an engine of {self._model.slots} slots")
             if isinstance(job.decoding, Beam):
                 image.search = BeamSearch(job.decoding, self._end_id, job.limit, job.prompt)
             self._model.remember(image.memory, tokens)
@@ -147,8 +159,26 @@ class Engine:
 
     def _encode_next(self, source: Iterator[Job]) -> None:
         jobs = [job for _, job in zip(range(self._encode_batch), source, strict=False)]
+        for job in jobs:
+            self._check(job)
         if jobs:
             self._encoded.extend(zip(jobs, self._encode(torch.stack([job.image for job in jobs])), strict=True))
+
+    def _check(self, job: Job) -> None:
+        """Refuse a job that could not be decoded as asked."""
+        problem = None
+        if isinstance(job.decoding, Beam) and job.decoding.width > self._model.slots:
+            problem = f"{job.decoding.width} beams enter together and there are {self._model.slots} slots"
+        elif job.draws < 1 or job.limit < 1:
+            problem = f"{job.draws} draws of at most {job.limit} tokens are nothing to write"
+        elif len(job.prompt) + job.limit > self._length:
+            problem = f"prompt {len(job.prompt)} + limit {job.limit} is more than the {self._length} tokens a row holds"
+        elif isinstance(job.decoding, Sample) and (
+            job.uniforms is None or job.uniforms.shape != (job.draws, job.limit)
+        ):
+            problem = f"sampling needs uniforms [{job.draws}, {job.limit}]"
+        if problem:
+            raise CaptionersError(f"job {job.key} cannot be decoded: {problem}")
 
     def _place(self, image: _Image) -> None:
         """Give free slots to rows of the image that have none: beams all at once, draws one by one."""
@@ -198,10 +228,11 @@ class Engine:
         memories = max(image.memory for image in self._images) + 1
         most_rows = max(image.rows for image in self._images)
         logits = self._model.step(self._rows.token[:n], max(self._ages.values()), memories, most_rows)
-        for options, member in self._groups.items():
-            self._rows.sample(logits, options, member[:n])
+        for options in {image.job.decoding: None for image in self._images}:
+            if isinstance(options, Sample):
+                self._rows.sample(logits, options, self._groups[options][:n])
         for image in self._images:
-            if image.search is not None:
+            if image.search is not None and image.slots and not image.search.done:
                 self._advance_beams(image, logits)
         for slot in self._ages:
             self._ages[slot] += 1
@@ -229,13 +260,13 @@ class Engine:
                 if image.search.done:
                     self._leave(image, dict(image.slots))
                     for draw, best in enumerate(image.search.best(image.job.draws)):
-                        yield Finished(key=image.job.key, draw=draw, tokens=best.tokens, logprob=best.logprob, ended=best.ended)
+                        yield _finished(image.job, draw, best)
                 continue
             ended = {row: slot for row, slot in image.slots.items() if slot in done}
             written = {row: self._rows.take(slot) for row, slot in ended.items()}
             self._leave(image, ended)
             for row, what in written.items():
-                yield Finished(key=image.job.key, draw=row, tokens=what.tokens, logprob=what.logprob, ended=what.ended)
+                yield _finished(image.job, row, what)
 
     def _leave(self, image: _Image, rows: dict[int, int]) -> None:
         """Free the slots of rows that ended, and the image's memory with its last row."""

@@ -26,7 +26,10 @@ class Rows:
     """The state of S slots.
 
     Args:
-        slots: S; length: T, most tokens a row can hold, start excluded; end_id: the end token.
+        slots: S.
+        length: T, most tokens a row can hold, start excluded.
+        end_id: the end token.
+        device: where the state lives.
     """
 
     def __init__(self, slots: int, length: int, end_id: int, device: torch.device) -> None:
@@ -35,13 +38,16 @@ class Rows:
         """What each slot feeds next."""
         self._history = torch.zeros(slots, length, dtype=torch.long, device=device)
         self._uniforms = torch.zeros(slots, length, dtype=torch.float64, device=device)
-        self._length, self._prompt, self._limit = (torch.zeros(slots, dtype=torch.long, device=device) for _ in range(3))
+        self._length, self._prompt, self._limit = (torch.zeros_like(self.token) for _ in range(3))
         self._logprob = torch.zeros(slots, dtype=torch.float64, device=device)
         self.done = torch.ones(slots, dtype=torch.bool, device=device)
         self._ended = torch.zeros(slots, dtype=torch.bool, device=device)
 
     def place(self, slot: int, start_id: int, prompt: tuple[int, ...], limit: int, uniforms: Tensor | None) -> None:
-        """Begin a row: feed the start token, then `prompt`, then at most `limit` tokens drawn by `uniforms` (None: not drawn here)."""
+        """Begin a row: feed the start token, then `prompt`, then at most `limit` tokens drawn by `uniforms`.
+
+        Without `uniforms` the row is not drawn here: someone else writes its `token`.
+        """
         self.token[slot] = start_id
         self._history[slot] = 0
         if prompt:
@@ -53,7 +59,7 @@ class Rows:
         self.done[slot] = uniforms is None
 
     def sample(self, logits: Tensor, options: Sample, member: Tensor) -> None:
-        """Draw the next token of every unfinished row of the first n slots that `member` [n] marks, from logits [n, V]."""
+        """Draw the next token of each unfinished row among the first n that `member` [n] marks, from logits [n, V]."""
         n = logits.shape[0]
         history, length, prompt = self._history[:n], self._length[:n], self._prompt[:n]
         active = member & ~self.done[:n]
@@ -77,11 +83,13 @@ class Rows:
     def take(self, slot: int) -> Written:
         """Return what the row of `slot` wrote; waits for the device."""
         first, last = int(self._prompt[slot]), int(self._length[slot])
-        return Written(tuple(self._history[slot, first:last].tolist()), float(self._logprob[slot]), bool(self._ended[slot]))
+        tokens = tuple(self._history[slot, first:last].tolist())
+        return Written(tokens, float(self._logprob[slot]), bool(self._ended[slot]))
 
     def move(self, targets: list[int], sources: list[int]) -> None:
         """Carry rows to other slots; their old slots are done."""
         to, of = torch.tensor(targets, device=self.token.device), torch.tensor(sources, device=self.token.device)
-        for state in (self.token, self._history, self._uniforms, self._length, self._prompt, self._limit, self._logprob, self._ended, self.done):
+        numbers = (self._length, self._prompt, self._limit, self._logprob)
+        for state in (self.token, self._history, self._uniforms, *numbers, self._ended, self.done):
             state[to] = state[of]
         self.done[of] = True

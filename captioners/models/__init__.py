@@ -1,0 +1,1 @@
+"""CoCa as tensors: build, load, resize, and the maths of one decoding step. Knows no text and no files of ours."""

@@ -1,10 +1,12 @@
-"""Build, load and resize a CoCa: open_clip's architecture and weights, with what it leaves undone (Yu et al. 2022, arXiv 2205.01917).
+"""Build, load and resize a CoCa: open_clip's architecture and weights, mended (Yu et al. 2022, arXiv 2205.01917).
 
-open_clip never initialises the decoder's vocabulary projection and stretches the position table of a longer context by interpolating
-every row, CLS included; both are mended here. Context lengths are open_clip's `text_cfg.context_length`: token slots with start and
-end, without CLS, so the position table has context_length + 1 rows.
+open_clip never initialises the decoder's vocabulary projection and stretches the position table of a longer context by
+interpolating every row, CLS included; both are mended here. Context lengths are open_clip's
+`text_cfg.context_length`: token slots with start and end, without CLS, so the position table has context_length + 1
+rows.
 """
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +83,7 @@ def architecture(name: str) -> Config:
 
 
 def with_context(config: Config, context_length: int) -> Config:
-    """Return the configuration with another context in *both* towers; open_clip's own `force_context_length` changes only one."""
+    """Return the configuration with another context in *both* towers; `force_context_length` changes only one."""
     changed = deepcopy(config)
     for tower in ("text_cfg", "multimodal_cfg"):
         changed[tower]["context_length"] = context_length
@@ -100,16 +102,16 @@ def _construct(config: Config) -> nn.Module:
 
 
 def build(config: Config, seed: int = 0) -> nn.Module:
-    """Return a CoCa with random weights that depend on (config, seed) alone; the global random state is left as it was."""
+    """Return a CoCa with random weights that depend on (config, seed) alone; the global random state stays."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would also seed the GPUs
         model = _construct(config)
         _initialise_decoder(model)
     return model.eval()
 
 
 def _initialise_decoder(model: nn.Module) -> None:
-    """Give the decoder what open_clip's own `init_parameters` means to but never does (it is not called, and would raise)."""
+    """Give the decoder what open_clip's own `init_parameters` means to: that is never called, and would raise."""
     decoder: Any = model.get_submodule("text_decoder")
     width, layers = decoder.width, decoder.layers
     for block in (*decoder.resblocks, *decoder.cross_attn):
@@ -129,17 +131,18 @@ def from_state(config: Config, state: State, source: str) -> nn.Module:
     with torch.device("meta"):
         model = _construct(config)
     fit(model, state, source)
-    for name, tower in (("text", model.get_submodule("text")), ("text_decoder", model.get_submodule("text_decoder"))):
-        rows = state[POSITIONS].shape[0] if name == "text" else int(config["multimodal_cfg"]["context_length"])
-        tower.register_buffer("attn_mask", torch.full((rows, rows), float("-inf")).triu_(1), persistent=False)
+    lengths = {"text": state[POSITIONS].shape[0], "text_decoder": int(config["multimodal_cfg"]["context_length"])}
+    for name, rows in lengths.items():  # not in a file, so still without a value
+        mask = torch.full((rows, rows), float("-inf")).triu_(1)
+        model.get_submodule(name).register_buffer("attn_mask", mask, persistent=False)
     return model.eval()
 
 
 def resize_positions(table: Tensor, context_length: int) -> Tensor:
-    """Return the position table [context_length + 1, D] for another context: token rows kept, the CLS row moved to the end.
+    """Return the position table [context_length + 1, D] for another context: token rows kept, the CLS row at the end.
 
-    New token rows continue the table by stretching its second half linearly, so that late positions stay late; they are a start for
-    fine-tuning, not a promise.
+    New token rows continue the table by stretching its second half linearly, so that late positions stay late; they are
+    a start for fine-tuning, not a promise.
     """
     tokens, cls = table[:-1], table[-1:]
     old = tokens.shape[0]
@@ -156,7 +159,9 @@ def resize_context(loaded: LoadedCoCa, context_length: int) -> LoadedCoCa:
         return loaded
     minimum = 3  # start, one token, end
     if context_length < minimum:
-        raise UserError(f"context length {context_length} is too small: it holds start, end and at least one token, so {minimum} or more")
+        raise UserError(
+            f"context length {context_length} is too small: it holds start, one token and end, so {minimum} or more"
+        )
     state = dict(loaded.model.state_dict())
     state[POSITIONS] = resize_positions(state[POSITIONS], context_length)
     config = with_context(loaded.model_cfg, context_length)
@@ -182,19 +187,21 @@ def load_directory(path: str | Path) -> LoadedCoCa:
     Raises:
         NotFoundError, UserError: a file is missing, or they do not fit each other.
     """
-    import json
-
     path = Path(path)
     config_file = path / "open_clip_config.json"
     if not config_file.is_file():
         raise NotFoundError(f"captioner {path}: holds no open_clip_config.json, so it is no captioner directory")
     try:
         whole = json.loads(config_file.read_text(encoding="utf-8"))
-        config, preprocess = whole["model_cfg"], whole.get("preprocess_cfg", {})
+        config, preprocess = dict(whole["model_cfg"]), whole.get("preprocess_cfg", {})
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"captioner {path}: open_clip_config.json is not readable JSON with 'model_cfg'; export it again") from None
+        raise UserError(
+            f"captioner {path}: open_clip_config.json is not readable JSON with 'model_cfg'; export it again"
+        ) from None
     if "multimodal_cfg" not in config:
-        raise UserError(f"captioner {path}: its configuration has no multimodal_cfg, so it is a CLIP, not a CoCa, and cannot caption")
+        raise UserError(
+            f"captioner {path}: its configuration has no multimodal_cfg, so it's a CLIP, not a CoCa, and can't caption"
+        )
     weights = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
     if weights is None:
         raise NotFoundError(f"captioner {path}: holds no weights; expected one of {', '.join(WEIGHT_FILES)}")

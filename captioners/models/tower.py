@@ -1,6 +1,7 @@
-"""The image tower with exact arithmetic: open_clip's own module tree, its linear maps swapped for ones that ignore batch and threads.
+"""The image tower with exact arithmetic: open_clip's own modules, linear maps swapped for ones that ignore company.
 
-The copy shares every tensor with the original. Images go through one at a time, which costs nothing on a CPU (257 tokens fill it).
+The copy shares every tensor with the original. Images go through one at a time, which costs nothing on a CPU (257
+tokens fill it).
 """
 
 import copy
@@ -19,7 +20,7 @@ class _Linear(nn.Module):
         self.weight, self.bias = of.weight, of.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        return exact_product(x.flatten(0, -2), self.weight, self.bias).unflatten(0, x.shape[:-1])
+        return exact_product(x.flatten(0, -2), self.weight, self.bias).reshape(*x.shape[:-1], -1)
 
 
 class _GELU(nn.Module):
@@ -37,7 +38,7 @@ class _PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         patches = F.unfold(x, self.size, stride=self.size)[0].T  # [P, 3 * h * w]
         rows, columns = x.shape[2] // self.size[0], x.shape[3] // self.size[1]
-        return exact_product(patches, self.weight.flatten(1), self.bias).T.unflatten(1, (rows, columns))[None]
+        return exact_product(patches, self.weight.flatten(1), self.bias).T.reshape(1, -1, rows, columns)
 
 
 class _Attention(nn.Module):
@@ -50,22 +51,24 @@ class _Attention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, **_: Any) -> tuple[Tensor, None]:
         of, width = self.of[0], q.shape[-1]
         if of.in_proj_weight is not None:
-            weights = of.in_proj_weight.split(width)
+            weights = torch.split(of.in_proj_weight, width)
         else:
             weights = (of.q_proj_weight, of.k_proj_weight, of.v_proj_weight)
-        biases = of.in_proj_bias.split(width) if of.in_proj_bias is not None else (None, None, None)
-        heads = [
-            exact_product(x[0], weight, bias).unflatten(1, (self.heads, -1)).transpose(0, 1)[None]
+        biases = (None, None, None) if of.in_proj_bias is None else torch.split(of.in_proj_bias, width)
+        query, key, value = (
+            exact_product(x[0], weight, bias).view(x.shape[1], self.heads, -1).transpose(0, 1)[None]
             for x, weight, bias in zip((q, k, v), weights, biases, strict=True)
-        ]
-        mixed = F.scaled_dot_product_attention(*heads)[0].transpose(0, 1).flatten(1)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1).flatten(1)
         return exact_product(mixed, of.out_proj.weight, of.out_proj.bias)[None], None
 
 
 def _swap(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.MultiheadAttention):
         if not module.batch_first or module.bias_k is not None or module.add_zero_attn:
-            raise NotImplementedError("attention with bias_k, zero attention or sequence-first layout has no exact form")
+            raise NotImplementedError(
+                "attention with bias_k, zero attention or sequence-first layout has no exact form"
+            )
         return _Attention(module)
     if isinstance(module, nn.Linear):
         return _Linear(module)
@@ -86,5 +89,5 @@ def exact_tower(visual: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def encode_exactly(tower: nn.Module, images: Tensor) -> Tensor:
-    """Return the decoder's image tokens [B, N, D] of images [B, 3, H, W], encoded one by one through an `exact_tower`."""
+    """Return the decoder's image tokens [B, N, D] of images [B, 3, H, W], one by one through an `exact_tower`."""
     return torch.cat([tower(image[None])[1] for image in images])

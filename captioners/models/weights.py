@@ -1,17 +1,20 @@
 """Weight files: read without unpickling, digest by content, and say what does not fit.
 
-Reads safetensors and plain tensor checkpoints (`torch.load(weights_only=True)`); a pickle that is anything else is refused.
+Reads safetensors and plain tensor checkpoints (`torch.load(weights_only=True)`); any other pickle is refused.
 """
 
 import hashlib
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from captioners.core.errors import NotFoundError, UserError
@@ -21,7 +24,7 @@ _NUM_SHOWN = 3
 
 
 def read_weights(path: str | Path) -> State:
-    """Return the tensors of a `.safetensors`, `.pt`, `.pth` or `.bin` file, on the CPU, mapped from disk where the format allows.
+    """Return the tensors of a `.safetensors`, `.pt`, `.pth` or `.bin` file, on the CPU, mapped where the format allows.
 
     A training checkpoint (`{"state_dict": ...}`) and the `module.` prefix of DDP are unwrapped.
 
@@ -33,25 +36,34 @@ def read_weights(path: str | Path) -> State:
     if not path.is_file():
         raise NotFoundError(f"weights {path}: no such file; give a .safetensors, .pt, .pth or .bin file")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         try:
             state: object = load_file(path)
         except SafetensorError as error:
-            raise UserError(f"weights {path}: not a readable safetensors file ({error}); copy or download it again") from None
+            raise UserError(
+                f"weights {path}: not a readable safetensors file ({error}); copy or download it again"
+            ) from None
     else:
         state = _load_pickle_safely(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"weights {path}: holds no table of tensors; expected a state dict or a checkpoint with 'state_dict'")
+        raise UserError(
+            f"weights {path}: holds no table of tensors; expected a state dict or a checkpoint with 'state_dict'"
+        )
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _load_pickle_safely(path: Path) -> object:
+    zipped = zipfile.is_zipfile(path)
+    with path.open("rb") as file:
+        pickled = file.read(1) == b"\x80"  # how every pickle of protocol 2 and up begins
+    if not zipped and not pickled:  # torch would call a web page unsafe, and a cut file an invalid argument
+        raise UserError(f"weights {path}: cut short, or no weights file at all; copy or download it again")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of an unusual pickle, which is then refused or read as any other
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError:
         raise UserError(
             f"weights {path}: holds Python objects, not plain tensors, and loading those could run any code; "
@@ -69,7 +81,11 @@ def fit(model: nn.Module, state: State, source: str) -> None:
         UserError: a tensor is missing, unknown or of another shape; names the first few of each.
     """
     own = model.state_dict()
-    problems = [f"{n} is {_shape(state[n])}, the architecture wants {_shape(own[n])}" for n in own if n in state and state[n].shape != own[n].shape]
+    problems = [
+        f"{n} is {_shape(state[n])}, the architecture wants {_shape(own[n])}"
+        for n in own
+        if n in state and state[n].shape != own[n].shape
+    ]
     problems += [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} has no place" for name in state if name not in own]
     if problems:
@@ -86,9 +102,9 @@ def _shape(tensor: Tensor) -> str:
 
 
 def weights_digest(state: Mapping[str, Tensor], prefix: str = "") -> str:
-    """Return the sha256 (hexadecimal) over the tensors whose names start with `prefix`: name, dtype, shape, bytes, sorted by name.
+    """Return the sha256 (hexadecimal) over the tensors whose names start with `prefix`.
 
-    Independent of the file format: `.pt` and safetensors of the same tensors agree.
+    Hashed are name, dtype, shape and bytes, sorted by name: `.pt` and safetensors of the same tensors agree.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
