@@ -1,0 +1,54 @@
+"""`captioners bench`: measure this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captioners.cli.ending import done
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def _bench() -> None:
+    """Measure the decoding engine on this machine."""
+
+
+@app.command()
+def decode(
+    size: Annotated[str, typer.Option(help="The model's size: L-14 or B-32, with random weights.")] = "L-14",
+    cases: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of draws-20, draws-77, beams-20, users-20, draws-255, with commas.", show_default="all"
+        ),
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of every case.", show_default="2, then 1")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of both sides.", show_default="torch's")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Measure what is otherwise estimated; takes half an hour.")
+    ] = False,
+    peer: Annotated[Path, typer.Option(help="The environment that 'make peer' made.")] = Path(".peer-venv"),
+    alone: Annotated[bool, typer.Option("--alone", help="Measure our engine without the peer.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-decode-TIME")] = None,
+) -> None:
+    """Compare our engine with open_clip's generate in one run, in turns, on random weights: about ten minutes.
+
+    It prints every round, how both outputs agree, what exact mode costs and how far the machine's floor is.
+    """
+    from captioners.jobs.bench_decode import BenchOptions, bench_decode, choose
+    from captioners.jobs.bench_report import text
+
+    options = BenchOptions(
+        size=size,
+        cases=choose(cases),
+        rounds=rounds,
+        threads=threads,
+        full=full,
+        peer=None if alone else peer,
+        out=out,
+    )
+    report, run = bench_decode(options, typer.echo)
+    typer.echo(f"\n{text(report)}")
+    done(run, "captioners bench decode --full --rounds 3", "captioners bench decode --size B-32")
