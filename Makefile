@@ -5,10 +5,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEER := .peer-venv/.installed
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check fix smoke bench docs all
+.PHONY: help demo test quick check fix smoke peer bench docs all
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,7 +38,9 @@ fix: $(INSTALLED)  ## Format and mend what ruff can mend
 smoke: $(INSTALLED)  ## Run every recipe for seconds, with its smoke section
 	$(BIN)/python tests/tools/smoke.py
 
-bench: $(INSTALLED)  ## Measure the decoding engine on this machine
+peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
+
+bench: $(INSTALLED) $(PEER)  ## Measure the decoding engine on this machine, against open_clip
 	$(BIN)/captioners bench decode
 
 docs: $(INSTALLED)  ## Write the generated parts of the README anew
@@ -51,4 +54,13 @@ $(INSTALLED): pyproject.toml
 	@echo "Setting up .venv (once; a few minutes, mostly torch) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Once. open_clip 3.3 cannot generate with transformers 5; torch should be what .venv has, bench warns if it is not.
+$(PEER):
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or say PYTHON=/path" >&2; exit 1; }
+	@echo "Setting up .peer-venv (once; a few minutes, mostly torch) ..."
+	test -x .peer-venv/bin/python || $(PYTHON) -m venv .peer-venv
+	.peer-venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 \
+		open_clip_torch==3.3.0 transformers==4.46.3
 	@touch $@
