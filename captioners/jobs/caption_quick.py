@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from captioners.core.errors import UserError
+from captioners.core.errors import NotFoundError, UserError, near
 from captioners.core.package_data import recipe_names
 from captioners.core.recipe import read_options
 from captioners.jobs.caption_recipe import CaptionRecipe
@@ -38,6 +38,9 @@ def quick_recipe(
         recipe = read_options(CaptionRecipe, first, [*what[1:], *overrides])
         return recipe, f"recipe {first}; captioner {recipe.captioner}"
     paths = [given for given in what if "=" not in given or Path(given).exists()]
+    for path in paths:
+        if not Path(path).expanduser().exists():
+            raise NotFoundError(f"{path}: no photo, folder or recipe is there.{near(path, recipe_names())}")
     changes = [given for given in what if given not in paths]
     recipe = read_options(CaptionRecipe, "caption/photos", [f"inputs={json.dumps(paths)}", *changes, *overrides])
     count = "1 path" if len(paths) == 1 else f"{len(paths)} paths"

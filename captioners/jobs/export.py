@@ -18,8 +18,8 @@ from typing import Any
 
 from captioners.core.errors import UserError, near
 from captioners.images.preprocess import Preprocess
-from captioners.kinds._loading import fetch, load
 from captioners.kinds.catalogue import KnownCaptioner, find
+from captioners.kinds.loading import Loaded, fetch, load
 from captioners.models.coca import POSITIONS, LoadedCoCa, with_context
 from captioners.models.weights import State, read_weights, weights_digest
 from captioners.text.fast import FastTokenizer
@@ -46,7 +46,11 @@ def export_captioner(captioner: str, form: str, out: str | Path) -> Path:
     check_format(form)
     _refuse_unless_free(Path(out).expanduser().absolute())
     known = find(captioner)
-    loaded = load(known)
+    return write_captioner(known, load(known), out)
+
+
+def write_captioner(known: KnownCaptioner, loaded: Loaded, out: str | Path) -> Path:
+    """Write a loaded captioner's directory, its own card carried on, and return its path."""
     card = {
         "name": known.name,
         "licences": loaded.licences,

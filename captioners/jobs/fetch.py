@@ -41,20 +41,15 @@ def fetch(what: str, to: str | None = None) -> Fetched:
     target = Path(to).expanduser() if to else None
     if target is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--to {target}: something is there already; name a new folder")
-    from captioners.jobs.export import write_open_clip
-    from captioners.kinds import _loading
+    from captioners.jobs.export import write_captioner
+    from captioners.kinds import loading
     from captioners.models.weights import cached_digest, weights_digest
 
-    where = _loading.fetch(known)
-    loaded = _loading.load(known)
+    where = loading.fetch(known)
+    loaded = loading.load(known)
     file, state = loaded.coca.weights_file, loaded.coca.model.state_dict()
     if target is not None:
-        card = {
-            "name": known.name,
-            "licences": loaded.licences,
-            "recommended_decoding": loaded.recommended.model_dump(exclude_defaults=False),
-        }
-        where = write_open_clip(loaded.coca, loaded.tokenizer, card, target)
+        where = write_captioner(known, loaded, target)
     return Fetched(
         name=known.name,
         where=where,

@@ -24,7 +24,7 @@ from captioners.kinds.catalogue import Origin, find, known_captioners
 
 _PACKAGE = Path(captioners.__file__).parent
 # Interfaces, and rooms that several of a folder's modules share: no kind, source or metric of their own.
-_SHARED = {"captioner", "catalogue", "source", "metric", "batches", "cards", "layers"}
+_SHARED = {"captioner", "catalogue", "loading", "source", "metric", "batches", "cards", "layers"}
 _EXAMPLES: dict[str, Any] = {"top_p": 0.9, "top_k": 50, "min_p": 0.05}
 
 Rows = list[tuple[str, str]]

@@ -16,7 +16,7 @@ from captioners.engine.graph import GraphedStep
 from captioners.engine.plan import CPU_SLOTS, GPU_SLOTS, Plan, plan
 from captioners.engine.step_model import StepModel
 from captioners.images.preprocess import Preprocess
-from captioners.kinds import _loading
+from captioners.kinds import loading
 from captioners.kinds._selftest import self_test
 from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
 from captioners.kinds.catalogue import find
@@ -57,7 +57,7 @@ class CocaCaptioner:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)
         self.exact = self._exactness(exact)
-        loaded = _loading.load(self.known)
+        loaded = loading.load(self.known)
         self.loaded = loaded.coca
         if context_length is not None:
             self.loaded = coca.resize_context(self.loaded, coca.context_rows(context_length))

@@ -60,9 +60,8 @@ def _load_pickle_safely(path: Path) -> object:
     if not zipped and not pickled:  # torch would call a web page unsafe, and a cut file an invalid argument
         raise UserError(f"weights {path}: cut short, or no weights file at all; copy or download it again")
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # of an unusual pickle, which is then refused or read as any other
+        # torch warns of an unusual pickle; it is then refused, or read like any other.
+        with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError:
         raise UserError(

@@ -121,6 +121,7 @@ def mistake(captioners, *arguments):
 
 def test_mistakes_of_the_call_are_one_line_each(captioners, photo):
     assert "nowhere.jpg" in mistake(captioners, "nowhere.jpg", *QUICK)
+    assert "Did you mean 'caption/photos'" in mistake(captioners, "caption/phtos")
     assert "Did you mean 'coca-l14-coco'" in mistake(captioners, photo, "-c", "coca-l14-cocco")
     assert "Did you mean 'greedy'" in mistake(captioners, photo, "-c", "random-tiny", "-d", "gredy")
     assert "a beam of width 2 cannot give 5 captions" in mistake(captioners, photo, "-n", 5, "-d", "{beam: {width: 2}}")

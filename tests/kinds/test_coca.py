@@ -140,7 +140,7 @@ def test_the_catalogue_has_unique_names_licences_and_every_form_is_understood(tm
     assert find("random:coca_base").origin == find("random:coca_base").origin
     with pytest.raises(NotFoundError, match="Did you mean 'coca-l14-coco'"):
         find("coca-l14-coca")
-    with pytest.raises(NotFoundError, match="no weights are tagged 'laion'.*laion2b_s13b_b90k"):
+    with pytest.raises(NotFoundError, match=r"no weights are tagged 'laion'.*laion2b_s13b_b90k"):
         captioners.load("coca_ViT-L-14/laion")
 
 
