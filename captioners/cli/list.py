@@ -37,4 +37,5 @@ def command(
     for row in found.rows:
         lines = textwrap.wrap(row[1], max(screen - width, 30)) or [""]
         typer.echo(f"{row[0]:<{width}}" + f"\n{' ' * width}".join(lines))
-    typer.echo(f"\n{len(found.rows)} {found.what}; {found.note}" if found.rows else f"{found.what}: {found.note}")
+    things = found.what if len(found.rows) != 1 else found.what.removesuffix("s")
+    typer.echo(f"\n{len(found.rows)} {things}; {found.note}" if found.rows else f"{things}: {found.note}")

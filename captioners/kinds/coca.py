@@ -1,9 +1,8 @@
 """The kind `coca`: our decoding engine over any open_clip CoCa."""
 
-import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from captioners.engine.plan import CPU_SLOTS, GPU_SLOTS, Plan, plan
 from captioners.engine.step_model import StepModel
 from captioners.images.preprocess import Preprocess
 from captioners.kinds import loading
+from captioners.kinds._device import device_named, dtype_of, free_memory
 from captioners.kinds._selftest import self_test
 from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
 from captioners.kinds.catalogue import find
@@ -30,7 +30,6 @@ from captioners.text import rules
 _GPU_LOOK_EVERY = 8
 _GPU_ENCODE_BATCH = 16
 _CPU_ENCODE_BATCH = 4
-_BF16_CAPABILITY = (8, 0)
 
 
 class CocaCaptioner:
@@ -54,8 +53,8 @@ class CocaCaptioner:
         context_length: int | None = None,
     ) -> None:
         self.known = find(captioner)
-        self.device = _device(device)
-        self.dtype = _dtype(precision, self.device)
+        self.device = device_named(device)
+        self.dtype = dtype_of(precision, self.device)
         self.exact = self._exactness(exact)
         loaded = loading.load(self.known)
         self.loaded = loaded.coca
@@ -126,9 +125,10 @@ class CocaCaptioner:
     def open(self, budget: int | None = None) -> None:
         """Plan memory within `budget` bytes, reserve it, and prove by a self-test what grade captions have."""
         model: Any = self.loaded.model.to(self.device)
-        self.plan = self._plan(model, budget if budget is not None else _free_memory(self.device))
+        self.plan = self._plan(model, budget if budget is not None else free_memory(self.device))
         step = self._step_model(model, self.plan)
-        self._grade = self_test(model, step, self.tokenizer.start_id, self.exact, self.dtype)
+        with self._threads():
+            self._grade = self_test(model, step, self.tokenizer.start_id, self.exact, self.dtype)
         if self.exact and self._grade == "best-effort":
             raise CaptionersError(
                 "exact mode did not hold on this machine: the same row gave other bits in other company. "
@@ -207,14 +207,20 @@ class CocaCaptioner:
         if self._engine is None:
             raise CaptionersError("the captioner is not open; call open() first")
         decodings: dict[int, Sample | Beam] = {}
-        threads = torch.get_num_threads()
-        if self.exact and self.device.type == "cpu":
-            torch.set_num_threads(min(threads, MAX_THREADS))
-        try:
+        with self._threads():
             for finished in self._engine.run(self._job(request, decodings) for request in requests):
                 yield self._result(finished, decodings[finished.key])
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """Keep to the threads that exact arithmetic can use."""
+        before = torch.get_num_threads()
+        if self.exact and self.device.type == "cpu":
+            torch.set_num_threads(min(before, MAX_THREADS))
+        try:
+            yield
         finally:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
 
     def _job(self, request: Request, decodings: dict[int, Sample | Beam]) -> Job:
         decoding = request.decoding
@@ -257,41 +263,3 @@ class CocaCaptioner:
         """Free the caches."""
         self._engine = None
         self.plan = None
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"no device is named '{name}'; it is auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device '{name}' is not one captioners runs on; it is auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UserError(
-            f"device '{name}' is not there: torch sees {torch.cuda.device_count()} CUDA devices (`captioners doctor`)"
-        )
-    return device
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision == "auto":
-        able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
-        return torch.bfloat16 if able else torch.float32
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    if precision not in known:
-        raise UserError(f"no precision is named '{precision}'; it is auto, fp32 or bf16")
-    return known[precision]
-
-
-def _free_memory(device: torch.device) -> int:
-    """Return what may be planned with, in bytes: most of a GPU's free memory, half of a machine's."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * 0.9) + torch.cuda.memory_allocated(device)
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return available // 2

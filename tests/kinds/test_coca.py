@@ -99,6 +99,16 @@ def test_the_context_can_be_resized_on_loading():
     assert kind.info.grade == "exact"
 
 
+@pytest.mark.parametrize("threads", [1, 5, 16])
+def test_captions_are_the_same_on_any_number_of_threads(tiny, threads):
+    decoding = {"top_p": 0.9, "max_tokens": 5, "min_tokens": 0}
+    expected = tiny.caption(PHOTOS[:2], draws=2, decoding=decoding)
+    torch.set_num_threads(threads)
+    teacher = captioners.load("random-tiny")
+    assert teacher.caption(PHOTOS[:2], draws=2, decoding=decoding) == expected
+    assert torch.get_num_threads() == threads, "the caller's setting is his"
+
+
 def test_exact_mode_that_does_not_hold_is_refused_on_opening(monkeypatch):
     """Negative control of the self-test: an arithmetic that looks at the number of rows must not pass for exact."""
     monkeypatch.setattr(
