@@ -1,7 +1,7 @@
 """Promise 1: a caption's bits do not depend on its company, its order, the number of draws or the threads.
 
-At B-32 width and full depth of the text side, with flat random weights: there, plain arithmetic changes log-probabilities
-between batch sizes, which the negative control shows.
+At B-32 width and full depth of the text side, with flat random weights: there, plain arithmetic changes
+log-probabilities between batch sizes, which the negative control shows.
 """
 
 import random

@@ -52,7 +52,6 @@ def image_tokens(model, pictures: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def full_forward(model, tokens: Tensor, ids: list[int]) -> Tensor:
-    """The logits [len(ids), V] open_clip's whole forward gives for one image's tokens [N, D] and a caption so far."""
-    text = torch.tensor([ids])
-    return model.text_decoder(tokens[None], model._encode_text(text)[1])[0].float()
+def full_forward(model, tokens: Tensor, ids: list[list[int]]) -> Tensor:
+    """The logits [n, T, V] of open_clip's whole forward for image tokens [n, N, D] and captions [n, T] so far."""
+    return model.text_decoder(tokens, model._encode_text(torch.tensor(ids))[1]).float()
