@@ -46,14 +46,15 @@ def exact_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def exact_gelu(x: Tensor) -> Tensor:
-    """Return GELU (erf form) of a contiguous x with bits independent of the thread count.
+    """Return GELU (erf form), contiguous, with bits independent of the thread count (and of x's memory order).
 
     The library hands each thread an equal share and ends a share that is no multiple of the vector width with scalar
     code, which rounds otherwise. Shares that come out even are left to it; others go in chunks that one thread does.
     """
+    x = x.contiguous()
     if x.numel() <= _GELU_CHUNK or x.numel() % (torch.get_num_threads() * _VECTOR) == 0:
         return F.gelu(x)
-    return torch.cat([F.gelu(part) for part in torch.split(x.contiguous().view(-1), _GELU_CHUNK)]).view(x.shape)
+    return torch.cat([F.gelu(part) for part in torch.split(x.view(-1), _GELU_CHUNK)]).view(x.shape)
 
 
 class Arithmetic(Protocol):

@@ -149,8 +149,8 @@ def resize_positions(table: Tensor, context_length: int) -> Tensor:
     if context_length <= old:
         return torch.cat([tokens[:context_length], cls])
     tail = tokens[old // 2 :].float().T[None]
-    stretched = nn.functional.interpolate(tail, size=context_length - old, mode="linear", align_corners=True)[0].T
-    return torch.cat([tokens, stretched.to(table.dtype), cls])
+    stretched = nn.functional.interpolate(tail, size=context_length - old + 1, mode="linear", align_corners=True)[0].T
+    return torch.cat([tokens, stretched[1:].to(table.dtype), cls])  # the last new row is the last old one
 
 
 def resize_context(loaded: LoadedCoCa, context_length: int) -> LoadedCoCa:
@@ -202,6 +202,8 @@ def load_directory(path: str | Path) -> LoadedCoCa:
         raise UserError(
             f"captioner {path}: its configuration has no multimodal_cfg, so it's a CLIP, not a CoCa, and can't caption"
         )
+    if not all(isinstance(config.get(tower), dict) for tower in ("vision_cfg", "text_cfg", "multimodal_cfg")):
+        raise UserError(f"captioner {path}: its configuration lacks vision_cfg or text_cfg; export it again")
     weights = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
     if weights is None:
         raise NotFoundError(f"captioner {path}: holds no weights; expected one of {', '.join(WEIGHT_FILES)}")

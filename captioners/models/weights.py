@@ -68,7 +68,7 @@ def _load_pickle_safely(path: Path) -> object:
             f"weights {path}: holds Python objects, not plain tensors, and loading those could run any code; "
             "refused. Save the state dict alone, or as safetensors"
         ) from None
-    except (RuntimeError, EOFError, ValueError, UnicodeDecodeError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights {path}: not a readable weights file ({reason}); copy or download it again") from None
 

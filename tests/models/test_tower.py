@@ -1,0 +1,103 @@
+"""The exact image tower is open_clip's, and exact arithmetic does not see company or threads."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from captioners.models import coca
+from captioners.models.arithmetic import MAX_THREADS, Exact, Plain, exact_gelu, exact_product, row_blocks
+from captioners.models.tower import encode_exactly, exact_tower
+from tests.models.tiny import built, image_tokens, images, shallow_image, tiny_config
+
+
+def _random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def threads():
+    yield torch.set_num_threads
+    torch.set_num_threads(2)
+
+
+@pytest.mark.parametrize("name", ["tiny", "coca_ViT-B-32", "coca_ViT-L-14", "coca_base"])
+def test_the_exact_tower_is_open_clips_within_rounding(name):
+    if name == "tiny":
+        model, size = built(tiny_config()), 32
+    else:
+        config = shallow_image(name)
+        config["text_cfg"] = {**config["text_cfg"], "layers": 1, "vocab_size": 64}
+        config["multimodal_cfg"] = {**config["multimodal_cfg"], "layers": 1}
+        model, size = coca.build(config), config["vision_cfg"].get("image_size", 224)
+    pictures = images(2, size)
+    ours, theirs = encode_exactly(exact_tower(model.visual), pictures), image_tokens(model, pictures)
+    assert ours.shape == theirs.shape
+    assert torch.allclose(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_the_exact_tower_shares_every_tensor_and_leaves_the_original_as_it_was():
+    model = built(tiny_config())
+    before = {name: type(module) for name, module in model.visual.named_modules()}
+    tower = exact_tower(model.visual)
+    assert {name: type(module) for name, module in model.visual.named_modules()} == before
+    own = {tensor.data_ptr() for tensor in model.visual.state_dict().values()}
+    assert {tensor.data_ptr() for tensor in tower.state_dict().values()} <= own
+
+
+@pytest.mark.parametrize("name", ["coca_ViT-B-32", pytest.param("coca_ViT-L-14", marks=pytest.mark.slow)])
+def test_an_image_is_encoded_to_the_same_bits_anywhere_in_a_batch_and_with_any_threads(name, threads):
+    config = shallow_image(name)
+    config["text_cfg"] = {**config["text_cfg"], "layers": 1, "vocab_size": 64}
+    config["multimodal_cfg"] = {**config["multimodal_cfg"], "layers": 1}
+    tower, pictures = exact_tower(coca.build(config).visual), images(3, 224)
+    threads(1)
+    wanted = encode_exactly(tower, pictures)
+    assert torch.equal(encode_exactly(tower, pictures[[2, 0]]), wanted[[2, 0]])
+    for count in (2, 3, 5, 8):
+        threads(count)
+        assert torch.equal(encode_exactly(tower, pictures[1:]), wanted[1:]), count
+
+
+@pytest.mark.parametrize("size", [(512, 512), (2048, 512), (512, 2048), (1536, 512), (768, 3072), (49408, 512)])
+def test_a_row_of_an_exact_product_is_the_same_in_any_tile_and_with_any_threads(size, threads):
+    out, inner = size
+    weight, bias, x = _random(out, inner, seed=1), _random(out, seed=2), _random(96, inner)
+    threads(1)
+    exact = Exact()
+    whole = exact.linear(x, weight, bias)
+    assert torch.allclose(whole, F.linear(x, weight, bias), atol=1e-2, rtol=1e-4)
+    row = torch.zeros(32, inner)
+    row[7] = x[70]
+    assert torch.equal(exact.linear(row, weight, bias)[7], whole[70])
+    for count in (2, 3, 5, 8):
+        threads(count)
+        assert torch.equal(exact.linear(x, weight, bias), whole), count
+        assert torch.equal(exact_product(x[:32], weight, None), exact_product(x[:32].clone(), weight, None))
+
+
+def test_row_blocks_are_equal_and_at_least_as_many_as_threads():
+    for out in (512, 768, 2048, 2304, 49408, 64000, 1000, 8, 13):
+        blocks = row_blocks(_random(out, 3))
+        assert blocks.shape[0] * blocks.shape[1] == out
+        assert blocks.shape[0] >= min(out, MAX_THREADS)
+
+
+def test_exact_gelu_is_gelu_in_either_layout_and_with_any_threads(threads):
+    threads(1)
+    for shape in ((32, 2048), (64, 2048), (257, 4096), (50, 3072), (7, 31)):
+        x = _random(*shape)
+        wanted = exact_gelu(x)
+        assert torch.allclose(wanted, F.gelu(x), atol=1e-6)
+        for count in (1, 2, 3, 5, 8):
+            threads(count)
+            assert torch.equal(exact_gelu(x), wanted), (shape, count)
+            assert torch.equal(exact_gelu(x.T.contiguous().T), wanted), (shape, count)
+            assert torch.equal(exact_gelu(x[:32]), wanted[:32]), (shape, count)
+
+
+def test_plain_arithmetic_multiplies_in_the_weights_type():
+    x, weight = _random(3, 8), _random(5, 8, seed=1).bfloat16()
+    found = Plain().linear(x, weight, None)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, F.linear(x.bfloat16(), weight))
+    assert torch.equal(Plain().gelu(x), F.gelu(x))
