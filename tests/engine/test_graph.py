@@ -1,4 +1,4 @@
-"""On a GPU: the captured step is the step, and captions are the CPU's but for near ties. Skipped where there is none."""
+"""On a GPU the captured step is the step: captions are the CPU's but for near ties. Skipped where there is none."""
 
 import pytest
 import torch
