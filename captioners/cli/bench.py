@@ -26,15 +26,14 @@ def decode(
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of every case.", show_default="2, then 1")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of both sides.", show_default="torch's")] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Measure what is otherwise estimated; takes half an hour.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Measure what is otherwise estimated; takes an hour.")] = False,
     peer: Annotated[Path, typer.Option(help="The environment that 'make peer' made.")] = Path(".peer-venv"),
     alone: Annotated[bool, typer.Option("--alone", help="Measure our engine without the peer.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-decode-TIME")] = None,
 ) -> None:
-    """Compare our engine with open_clip's generate in one run, in turns, on random weights: about ten minutes.
+    """Compare our engine with open_clip's generate in one run, in turns, on random weights.
 
+    All cases take some twelve minutes on two quiet cores; ask for quiet, for others' work spoils what is measured.
     It prints every round, how both outputs agree, what exact mode costs and how far the machine's floor is.
     """
     from captioners.jobs.bench_decode import BenchOptions, bench_decode, choose
