@@ -9,7 +9,7 @@ from captioners.engine.engine import Engine
 from captioners.models import coca
 from captioners.models.arithmetic import Exact, Plain
 from captioners.models.coca_step import BLOCK, CoCaStep
-from tests.engine.runs import job
+from tests.engine.runs import different, job, run
 from tests.models.tiny import built, full_forward, image_tokens, images, shallow_image, tiny_config
 
 TOLERANCE = 1e-4
@@ -200,3 +200,15 @@ def test_what_the_step_cannot_read_is_refused():
     uneven["multimodal_cfg"] = {**uneven["multimodal_cfg"], "heads": 4}
     with pytest.raises(UserError, match="different numbers of heads"):
         CoCaStep(coca.build(uneven), slots=1, memories=1, max_tokens=8, arithmetic=Plain())
+
+
+def test_rows_done_and_not_yet_looked_at_may_outlive_the_cache():
+    model, context = built(tiny_config(32)), 32
+    jobs = [
+        *(job(key, Sample(min_tokens=20 + key), draws=2, limit=32) for key in range(3)),
+        job(3, Beam(width=3), limit=32),
+    ]
+    often = run(model, jobs, slots=32, memories=4, length=context)
+    seldom = run(model, jobs, slots=32, memories=4, length=context, look_every=7)
+    assert max(len(caption.tokens) for caption in often.values()) == 32
+    assert different(often, seldom) == []
