@@ -263,9 +263,9 @@ class Engine:
                         yield _finished(image.job, draw, best)
                 continue
             ended = {row: slot for row, slot in image.slots.items() if slot in done}
-            written = {row: self._rows.take(slot) for row, slot in ended.items()}
+            written = self._rows.take(list(ended.values())) if ended else []
             self._leave(image, ended)
-            for row, what in written.items():
+            for row, what in zip(ended, written, strict=True):
                 yield _finished(image.job, row, what)
 
     def _leave(self, image: _Image, rows: dict[int, int]) -> None:

@@ -80,11 +80,14 @@ class Rows:
         self.done[:n] |= ends | (active & (self._length[:n] - prompt >= self._limit[:n]))
         self.token[:n] = torch.where(active, token, self.token[:n])
 
-    def take(self, slot: int) -> Written:
-        """Return what the row of `slot` wrote; waits for the device."""
-        first, last = int(self._prompt[slot]), int(self._length[slot])
-        tokens = tuple(self._history[slot, first:last].tolist())
-        return Written(tokens, float(self._logprob[slot]), bool(self._ended[slot]))
+    def take(self, slots: list[int]) -> list[Written]:
+        """Return what the rows of `slots` wrote; waits for the device, once for all of them."""
+        index = torch.tensor(slots, device=self.token.device)
+        ends = torch.stack([self._prompt[index], self._length[index], self._ended[index].long()], dim=1).tolist()
+        rows = zip(ends, self._history[index].tolist(), self._logprob[index].tolist(), strict=True)
+        return [
+            Written(tuple(tokens[first:last]), logprob, bool(ended)) for (first, last, ended), tokens, logprob in rows
+        ]
 
     def move(self, targets: list[int], sources: list[int]) -> None:
         """Carry rows to other slots; their old slots are done."""

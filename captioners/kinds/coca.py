@@ -108,7 +108,10 @@ class CocaCaptioner:
 
     def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
         """Say why this captioner cannot decode so, or None if it can."""
-        room = self.max_tokens - (len(self.tokenizer.encode(prompt)) if prompt else 0)
+        prefix = self.tokenizer.encode(prompt) if prompt else []
+        if self.tokenizer.pad_id in prefix:
+            return f"the prompt {prompt!r} holds the token that {self.known.name} pads with; write its '!' apart"
+        room = self.max_tokens - len(prefix)
         for field, wanted in (("max_tokens", decoding.max_tokens), ("min_tokens", decoding.min_tokens)):
             if wanted is not None and wanted > room:
                 after = " after this prompt" if prompt else ""

@@ -67,6 +67,12 @@ def test_a_prompt_begins_the_caption_and_is_not_repeated_in_it(tiny):
     assert plain[0].text != prompted[0].text and not prompted[0].text.startswith("a photo")
 
 
+def test_a_prompt_that_holds_the_pad_token_is_refused(tiny):
+    assert 0 in tiny._kind.tokenizer.encode("wow!;")
+    with pytest.raises(UserError, match="pads with"):
+        tiny.caption(PHOTOS[0], prompt="wow!;")
+
+
 ACCEPTS = [
     ({"top_p": 0.9}, 5, None),
     ("greedy", 1, None),
