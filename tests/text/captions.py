@@ -116,12 +116,12 @@ PUNCTUATION = [
 HELD_OUT = [
     "A barista pours latte art into a take-away cup; the cafe's chalkboard lists today's specials.",
     "Two women, one in a knee-length coat, cross 5th Avenue at dusk.",
-    "A handwritten note says: \"Don't forget the milk!\"",
+    'A handwritten note says: "Don\'t forget the milk!"',
     "The wall-mounted clock reads 7:45, although it's dark outside.",
     "A toddler (about two years old) splashes in an above-ground pool.",
     "A bus marked 'not in service' stands at the depot.",
     "The runners' bibs show 1042, 87 and 311.",
-    "A can labelled \"ginger ale\", half empty, sits on a window-sill.",
+    'A can labelled "ginger ale", half empty, sits on a window-sill.',
     "Low-lying fog covers the farmer's fields - a tractor is barely visible.",
     "An airplane with the registration N123AB taxis past gate B12.",
     "A vending machine sells chips for $1.25 and soda for $2.",
@@ -134,11 +134,11 @@ HELD_OUT = [
     "A mid-air shot of a skateboarder; his friends' cameras are ready.",
     "The bottom left-hand corner shows a date: 03/14/98.",
     "A traffic light, a mailbox & a fire hydrant stand side by side.",
-    "A billboard advertises \"2 for 1\" burgers.",
+    'A billboard advertises "2 for 1" burgers.',
     "They'd parked the RV beneath the overpass, where it wouldn't get wet.",
     "A close-up, black-and-white photograph of an elderly man's weathered hands.",
     "There's a gap between the platform and the train, isn't there?",
-    "A sign in Spanish reads \"Se vende\" above the phone number 555-0199.",
+    'A sign in Spanish reads "Se vende" above the phone number 555-0199.',
     "Approximately 75% of the image is sky.",
     "A double-decker bus (No. 24) turns left onto the A4.",
     "Sunlight streams through stained-glass windows, e.g. the one showing St. Peter.",
@@ -147,7 +147,7 @@ HELD_OUT = [
     "A fisherman in a yellow rain jacket hauls in a net full of herring.",
     "Rows of tulips (red, white, and pink) stretch toward a windmill.",
     "A man holds a tablet in one hand, a stylus in the other.",
-    "The text \"SALE\" is printed in bold, all-caps letters on the shop's window.",
+    'The text "SALE" is printed in bold, all-caps letters on the shop\'s window.',
     "A hand-painted sign - slightly crooked - hangs over the doorway.",
     "A bride and groom share their first dance; guests look on.",
     "A 1967 Ford Mustang with a V8 engine and 18-inch wheels.",
@@ -185,7 +185,6 @@ _NOUNS = ["dog", "cat", "bicycle", "kitchen", "umbrella", "giraffe", "clock", "p
 _NOUNS += ["laptop", "surfer", "caf\u00e9", "child's", "zebra", "bench", "tower"]
 _PLACES = ["on a beach", "in the park", "near a window", "under the bridge", "at 10:30", "on Main St.", "at O'Brien's"]
 _COLOURS = ["red", "blue", "light-green", "black-and-white", "golden", "grey"]
-
 
 
 def thousand():
