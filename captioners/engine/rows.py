@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captioners.decoding.constraints import constrain
-from captioners.decoding.sampling import filtered, pick
+from captioners.decoding.sampling import draw
 from captioners.decoding.values import Sample
 
 
@@ -64,13 +64,16 @@ class Rows:
         history, length, prompt = self._history[:n], self._length[:n], self._prompt[:n]
         active = member & ~self.done[:n]
         written = (length - prompt).clamp(min=0)
-        scores = constrain(logits.clone(), history, length, written, options, self.end_id)
+        log_probs = logits.log_softmax(dim=1)
+        # Filters see no difference between logits and log-probabilities; the penalty does, and is defined on logits.
+        scores = log_probs if options.repetition_penalty == 1.0 else logits.clone()
+        constrain(scores, history, length, written, options, self.end_id)
         number = self._uniforms[:n].gather(1, written.clamp(max=self._uniforms.shape[1] - 1)[:, None])[:, 0]
-        drawn = pick(filtered(scores, options), number)
+        drawn = draw(scores, options, number, active)
         forced = length < prompt
         place = length.clamp(max=history.shape[1] - 1)[:, None]
         token = torch.where(forced, history.gather(1, place)[:, 0], drawn)
-        gain = logits.log_softmax(dim=1).gather(1, token[:, None])[:, 0].double()
+        gain = log_probs.gather(1, token[:, None])[:, 0].double()  # what is forbidden was not drawn
         ends = (token == self.end_id) & ~forced & active
         goes = active & ~ends
         history.scatter_(1, place, torch.where(goes, token, history.gather(1, place)[:, 0])[:, None])

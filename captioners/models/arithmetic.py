@@ -31,43 +31,57 @@ def row_blocks(weight: Tensor) -> Tensor:
     return weight.view(out // rows, rows, -1)
 
 
-def exact_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x @ weight.T + bias, [n, in] -> contiguous [n, out], with bits that depend on n and the row alone.
+def exact_columns(columns: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return weight @ columns + bias for contiguous columns [in, n], contiguous [out, n]; best for few columns.
 
-    Both are row-major on the way in and out: another memory order is another kernel with another order of sums.
+    A column's bits depend on n and the column alone. Another memory order would be another kernel with other sums.
     """
     blocks = row_blocks(weight)
-    columns = x.contiguous().T.expand(blocks.shape[0], -1, -1)
+    every = columns.expand(blocks.shape[0], -1, -1)
     if bias is None:
-        product = torch.bmm(blocks, columns)
+        return torch.bmm(blocks, every).flatten(0, 1)
+    return torch.baddbmm(bias.view(*blocks.shape[:2], 1), blocks, every).flatten(0, 1)
+
+
+def exact_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x @ weight.T + bias for x [n, in], contiguous [n, out]; best for the many rows of an image.
+
+    Its bits depend on x alone, so what is to be equal must come with equal n.
+    """
+    blocks = row_blocks(weight)
+    every = x.contiguous().expand(blocks.shape[0], -1, -1)
+    if bias is None:
+        product = torch.bmm(every, blocks.transpose(1, 2))
     else:
-        product = torch.baddbmm(bias.view(*blocks.shape[:2], 1), blocks, columns)
-    return product.flatten(0, 1).T.contiguous()
+        product = torch.baddbmm(bias.view(blocks.shape[0], 1, -1), every, blocks.transpose(1, 2))
+    return product.transpose(0, 1).reshape(x.shape[0], -1)
 
 
 def exact_gelu(x: Tensor) -> Tensor:
-    """Return GELU (erf form), contiguous, with bits independent of the thread count (and of x's memory order).
+    """Return GELU (erf form) of a contiguous x with bits independent of the thread count.
 
     The library hands each thread an equal share and ends a share that is no multiple of the vector width with scalar
     code, which rounds otherwise. Shares that come out even are left to it; others go in chunks that one thread does.
     """
-    x = x.contiguous()
     if x.numel() <= _GELU_CHUNK or x.numel() % (torch.get_num_threads() * _VECTOR) == 0:
         return F.gelu(x)
     return torch.cat([F.gelu(part) for part in torch.split(x.view(-1), _GELU_CHUNK)]).view(x.shape)
 
 
 class Arithmetic(Protocol):
-    """The two operations of a step whose rounding depends on shapes."""
+    """The products of a step, whose rounding depends on shapes."""
 
     granularity: int
     """A step's number of rows is a multiple of this."""
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return x @ weight.T + bias, [n, in] -> [n, out]."""
+        """Return x @ weight.T + bias for the rows of a step, [n, in] -> [n, out]."""
 
-    def gelu(self, x: Tensor) -> Tensor:
-        """Return GELU in its erf form."""
+    def mlp(self, x: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor) -> Tensor:
+        """Return down(GELU(up(x))) for the rows of a step, [n, D] -> [n, D]."""
+
+    def image(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return x @ weight.T + bias for all tokens of one image, [N, in] -> [N, out]."""
 
 
 class Exact:
@@ -76,14 +90,22 @@ class Exact:
     granularity = TILE
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return x @ weight.T + bias, tile by tile; [n, in] -> [n, out] with n a multiple of 32."""
-        if x.shape[0] == TILE:
-            return exact_product(x, weight, bias)
-        return torch.cat([exact_product(tile, weight, bias) for tile in torch.split(x, TILE)])
+        """Return x @ weight.T + bias, tile by tile; n a multiple of 32."""
+        return _join([exact_columns(tile.T.contiguous(), weight, bias) for tile in torch.split(x, TILE)])
 
-    def gelu(self, x: Tensor) -> Tensor:
-        """Return GELU of each element, whatever the threads."""
-        return exact_gelu(x)
+    def mlp(self, x: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor) -> Tensor:
+        """Return down(GELU(up(x))), tile by tile, so that what is inside is never transposed."""
+        hidden = (exact_gelu(exact_columns(tile.T.contiguous(), up, up_bias)) for tile in torch.split(x, TILE))
+        return _join([exact_columns(columns, down, down_bias) for columns in hidden])
+
+    def image(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return x @ weight.T + bias; an image's tokens are always as many."""
+        return exact_rows(x, weight, bias)
+
+
+def _join(tiles: list[Tensor]) -> Tensor:
+    """Return tiles [out, 32] as rows [n, out]; a single one is not copied."""
+    return tiles[0].T if len(tiles) == 1 else torch.cat([tile.T for tile in tiles])
 
 
 class Plain:
@@ -93,9 +115,11 @@ class Plain:
         self.granularity = granularity
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return x @ weight.T + bias in the weight's dtype, [n, in] -> [n, out]."""
+        """Return x @ weight.T + bias in the weight's dtype."""
         return F.linear(x.to(weight.dtype), weight, bias)
 
-    def gelu(self, x: Tensor) -> Tensor:
-        """Return GELU of each element."""
-        return F.gelu(x)
+    def mlp(self, x: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor) -> Tensor:
+        """Return down(GELU(up(x))) in the weights' dtype."""
+        return self.linear(F.gelu(self.linear(x, up, up_bias)), down, down_bias)
+
+    image = linear

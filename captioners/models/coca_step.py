@@ -133,12 +133,10 @@ class CoCaStep:
             self._cross_keys = torch.zeros(*shape, *size, dtype=self._dtype, device=self.device)
             self._cross_values = torch.zeros(*shape, *size[::-1], dtype=self._dtype, device=self.device)
         width = self.width
-        pad = -tokens.shape[0] % self.granularity if self.granularity <= BLOCK else 0
         for layer, block in enumerate(self._cross):
             assert block.ln_kv is not None
-            x = nn.functional.pad(block.ln_kv(tokens), (0, 0, 0, pad))
             weight, bias = block.attention[0][width:], block.attention[1][width:]
-            keys, values = torch.split(self._arithmetic.linear(x, weight, bias)[: tokens.shape[0]], width, dim=1)
+            keys, values = torch.split(self._arithmetic.image(block.ln_kv(tokens), weight, bias), width, dim=1)
             self._cross_keys[layer, memory] = keys.reshape(-1, self._heads, self._head_width).permute(1, 2, 0)
             self._cross_values[layer, memory] = values.reshape(-1, self._heads, self._head_width).transpose(0, 1)
 
@@ -203,9 +201,7 @@ class CoCaStep:
         return self._arithmetic.linear(self._ln_final(x), self._vocabulary, None).float().contiguous()
 
     def _mlp(self, x: Tensor, block: _Block) -> Tensor:
-        up, up_bias, down, down_bias = block.mlp
-        hidden = self._arithmetic.gelu(self._arithmetic.linear(block.ln_2(x), up, up_bias))
-        return x + self._arithmetic.linear(hidden, down, down_bias)
+        return x + self._arithmetic.mlp(block.ln_2(x), *block.mlp)
 
     def _attend_self(self, x: Tensor, block: _Block, layer: int, masks: Tensor, at: Tensor) -> Tensor:
         n = x.shape[0]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captioners.models.arithmetic import exact_gelu, exact_product
+from captioners.models.arithmetic import exact_gelu, exact_rows
 
 
 class _Linear(nn.Module):
@@ -20,7 +20,7 @@ class _Linear(nn.Module):
         self.weight, self.bias = of.weight, of.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        return exact_product(x.flatten(0, -2), self.weight, self.bias).reshape(*x.shape[:-1], -1)
+        return exact_rows(x.flatten(0, -2), self.weight, self.bias).reshape(*x.shape[:-1], -1)
 
 
 class _GELU(nn.Module):
@@ -38,7 +38,7 @@ class _PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         patches = F.unfold(x, self.size, stride=self.size)[0].T  # [P, 3 * h * w]
         rows, columns = x.shape[2] // self.size[0], x.shape[3] // self.size[1]
-        return exact_product(patches, self.weight.flatten(1), self.bias).T.reshape(1, -1, rows, columns)
+        return exact_rows(patches, self.weight.flatten(1), self.bias).T.reshape(1, -1, rows, columns)
 
 
 class _Attention(nn.Module):
@@ -50,17 +50,20 @@ class _Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, **_: Any) -> tuple[Tensor, None]:
         of, width = self.of[0], q.shape[-1]
-        if of.in_proj_weight is not None:
-            weights = torch.split(of.in_proj_weight, width)
-        else:
-            weights = (of.q_proj_weight, of.k_proj_weight, of.v_proj_weight)
         biases = (None, None, None) if of.in_proj_bias is None else torch.split(of.in_proj_bias, width)
-        query, key, value = (
-            exact_product(x[0], weight, bias).view(x.shape[1], self.heads, -1).transpose(0, 1)[None]
-            for x, weight, bias in zip((q, k, v), weights, biases, strict=True)
-        )
+        if q is k and k is v:
+            whole = torch.split(exact_rows(q[0], of.in_proj_weight, of.in_proj_bias), width, dim=1)
+        elif of.in_proj_weight is not None:
+            whole = _each((q, k, v), torch.split(of.in_proj_weight, width), biases)
+        else:
+            whole = _each((q, k, v), (of.q_proj_weight, of.k_proj_weight, of.v_proj_weight), biases)
+        query, key, value = (part.view(part.shape[0], self.heads, -1).transpose(0, 1)[None] for part in whole)
         mixed = F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1).flatten(1)
-        return exact_product(mixed, of.out_proj.weight, of.out_proj.bias)[None], None
+        return exact_rows(mixed, of.out_proj.weight, of.out_proj.bias)[None], None
+
+
+def _each(inputs: tuple[Tensor, ...], weights: tuple[Tensor, ...], biases: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    return tuple(exact_rows(x[0], weight, bias) for x, weight, bias in zip(inputs, weights, biases, strict=True))
 
 
 def _swap(module: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare
 
 from captioners.core.seeds import Stream
-from captioners.decoding.sampling import _edge_by_bisection, filtered, nucleus_edge, pick
+from captioners.decoding.sampling import _draw_wide, _edge_by_bisection, draw, filtered, nucleus_edge, pick
 from captioners.decoding.values import Sample
 from tests.decoding.slow import distribution
 
@@ -124,3 +124,32 @@ def test_a_filter_of_one_leaves_the_likeliest_token():
     logits = _logits()
     for options in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}):
         assert filtered(logits, Sample(**options)).nonzero().tolist() == [[0, int(logits.argmax())]]
+
+
+@pytest.mark.parametrize("vocabulary", [61, 130, 1000, 49408])
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0, 8.0, 20.0])
+def test_draw_is_pick_of_filtered(vocabulary, scale):
+    """The ways through a narrow and a wide nucleus are the plain one, to the token; rounded scores make ties."""
+    generator = torch.Generator().manual_seed(vocabulary)
+    rows = 16
+    wanted = torch.ones(rows, dtype=torch.bool)
+    for options in (
+        Sample(top_p=0.9),
+        Sample(top_p=0.5, top_k=40),
+        Sample(top_p=0.95, min_p=0.02, temperature=1.5),
+        Sample(top_p=0.99999),
+        Sample(top_k=5),
+        Sample(top_p=1.0),
+    ):
+        scores = torch.randn(rows, vocabulary, generator=generator) * scale
+        for table in (scores, scores.round()):
+            uniform = torch.rand(rows, generator=generator, dtype=torch.float64)
+            assert torch.equal(draw(table, options, uniform, wanted), pick(filtered(table, options), uniform))
+
+
+def test_a_wide_draw_at_the_very_end_never_leaves_the_nucleus():
+    """Regression: a number just below 1 and zeros at the vocabulary's end once met an empty block."""
+    weights = torch.zeros(640)
+    weights[:200] = 1 / 200
+    for number in (0.0, 0.5, float(np.nextafter(1.0, 0.0))):
+        assert _draw_wide(weights.numpy(), Sample(top_p=0.999), number) < 200
