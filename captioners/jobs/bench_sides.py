@@ -20,7 +20,7 @@ from captioners.engine.plan import CPU_SLOTS
 from captioners.models.arithmetic import TILE, Arithmetic, Exact, Plain
 from captioners.models.coca import LoadedCoCa
 from captioners.models.coca_step import CoCaStep
-from captioners.models.tower import encode_exactly, exact_tower
+from captioners.models.tower import encode_batch, encode_exactly, exact_tower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Ours:
             start_id=self.ids[0],
             end_id=self.ids[1],
             length=case.steps,
-            encode_batch=1 if self.exact else 4,
+            encode_batch=encode_batch() if self.exact else 4,
         )
         jobs = [_job(case, index, image) for index, image in enumerate(images[: case.images])]
 

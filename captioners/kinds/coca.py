@@ -23,7 +23,7 @@ from captioners.kinds.catalogue import find
 from captioners.models import coca
 from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, Plain
 from captioners.models.coca_step import BLOCK, CoCaStep
-from captioners.models.tower import encode_exactly, exact_tower
+from captioners.models.tower import encode_batch, encode_exactly, exact_tower
 from captioners.models.weights import cached_digest, weights_digest
 from captioners.text import rules
 
@@ -146,7 +146,7 @@ class CocaCaptioner:
             start_id=self.tokenizer.start_id,
             end_id=self.tokenizer.end_id,
             length=self.max_tokens,
-            encode_batch=_GPU_ENCODE_BATCH if on_gpu else 1 if self.exact else _CPU_ENCODE_BATCH,
+            encode_batch=_GPU_ENCODE_BATCH if on_gpu else encode_batch() if self.exact else _CPU_ENCODE_BATCH,
             look_every=_GPU_LOOK_EVERY if on_gpu else 1,
         )
 

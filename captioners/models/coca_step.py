@@ -110,8 +110,8 @@ class CoCaStep:
         self._head_width = self.width // self._heads
         self._scale = self._head_width**-0.5
         blocks = -(-max_tokens // BLOCK)
-        cache = (len(self._text) + len(self._self), slots, self._heads, blocks * BLOCK, self._head_width)
-        self._keys, self._values = (torch.zeros(cache, dtype=dtype, device=self.device) for _ in range(2))
+        cache = (len(self._text) + len(self._self), 2, slots, self._heads, blocks * BLOCK, self._head_width)
+        self._cache = torch.zeros(cache, dtype=dtype, device=self.device)  # [L, keys and values, S, H, T, E]
         self._cross_keys: Tensor | None = None  # [L, M, H, E, N]: N is known with the first image
         self._cross_values: Tensor | None = None  # [L, M, H, N, E]
         self._age = torch.zeros(slots, dtype=torch.long, device=self.device)
@@ -119,8 +119,8 @@ class CoCaStep:
         self._least_memories = -(-MAX_THREADS // self._heads)
         self._memory = torch.full((slots,), -1, dtype=torch.long, device=self.device)
         self._row = torch.zeros(slots, dtype=torch.long, device=self.device)
-        rows_of_heads = torch.arange(slots * self._heads, device=self.device).view(slots, self._heads)
-        self._first_vector = rows_of_heads * (blocks * BLOCK)
+        vectors = torch.arange(2 * slots * self._heads, device=self.device).view(2, slots, self._heads)
+        self._first_vector = vectors.transpose(0, 1) * (blocks * BLOCK)  # [S, 2, H], in a layer's [2 * S * H * T, E]
         self._lanes = -(-self._positions.shape[0] // BLOCK)
         self._within = torch.arange(blocks * BLOCK, device=self.device)
 
@@ -157,8 +157,7 @@ class CoCaStep:
         Beams of one image keep their place in its memory; `move` carries a row's age and place along, to pack slots.
         """
         to, of = torch.tensor(targets, device=self.device), torch.tensor(sources, device=self.device)
-        for cache in (self._keys, self._values):
-            cache[:, to, :, :age] = cache[:, of, :, :age]
+        self._cache[:, :, to, :, :age] = self._cache[:, :, of, :, :age]
         if move:
             for state in (self._age, self._memory, self._row):
                 state[to] = state[of]
@@ -187,8 +186,7 @@ class CoCaStep:
         x = self._embedding[tokens] + self._positions[age]
         blocks = min(oldest // BLOCK + 1, self._within.shape[0] // BLOCK)  # rows may be done and not yet looked at
         masks = torch.where(self._within[: blocks * BLOCK] <= age[:, None], 0.0, _MASKED).view(n, 1, blocks, BLOCK)
-        # Where each head's new key and value go, in a layer's [S * H * T, E].
-        at = (self._first_vector[:n] + age[:, None]).flatten()
+        at = (self._first_vector[:n] + age[:, None, None]).flatten()  # where each head's new key and value go
         for layer, block in enumerate(self._text):
             x = self._attend_self(x, block, layer, masks, at)
         groups, memories = -(-rows_per_memory // GROUP), max(memories, self._least_memories)
@@ -206,11 +204,10 @@ class CoCaStep:
     def _attend_self(self, x: Tensor, block: _Block, layer: int, masks: Tensor, at: Tensor) -> Tensor:
         n = x.shape[0]
         weight, bias, out, out_bias = block.attention
-        q, k, v = self._arithmetic.linear(block.ln_1(x), weight, bias).view(n, 3, self._heads, -1).unbind(1)
-        self._keys[layer].view(-1, self._head_width).index_copy_(0, at, k.reshape(-1, self._head_width))
-        self._values[layer].view(-1, self._head_width).index_copy_(0, at, v.reshape(-1, self._head_width))
-        keys, values = self._keys[layer, :n], self._values[layer, :n]
-        mixed = self._attention(q[:, :, None] * self._scale, keys, values, masks, self._lanes)
+        qkv = self._arithmetic.linear(block.ln_1(x), weight, bias).view(n, 3, self._heads, -1)
+        cache = self._cache[layer]
+        cache.view(-1, self._head_width).index_copy_(0, at, qkv[:, 1:].reshape(-1, self._head_width))
+        mixed = self._attention(qkv[:, 0, :, None] * self._scale, cache[0, :n], cache[1, :n], masks, self._lanes)
         x = x + self._arithmetic.linear(mixed.reshape(n, -1), out, out_bias)
         return self._mlp(x, block)
 
