@@ -20,7 +20,7 @@ from captioners.engine.plan import CPU_SLOTS
 from captioners.models.arithmetic import TILE, Arithmetic, Exact, Plain
 from captioners.models.coca import LoadedCoCa
 from captioners.models.coca_step import CoCaStep
-from captioners.models.tower import encode_batch, encode_exactly, exact_tower
+from captioners.models.tower import encode_exactly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +64,11 @@ class Ours:
 
     def __init__(self, loaded: LoadedCoCa, ids: tuple[int, int], *, exact: bool) -> None:
         self.loaded, self.ids, self.exact = loaded, ids, exact
-        tower = exact_tower(loaded.model.get_submodule("visual")) if exact else None
         model: Any = loaded.model
         self._tower: Callable[[Tensor], Tensor] = (
-            (lambda images: encode_exactly(tower, images)) if tower else (lambda images: model._encode_image(images)[1])
+            (lambda images: encode_exactly(model.visual, images))
+            if exact
+            else (lambda images: model._encode_image(images)[1])
         )
         self._encoding = 0.0
 
@@ -90,7 +91,7 @@ class Ours:
             start_id=self.ids[0],
             end_id=self.ids[1],
             length=case.steps,
-            encode_batch=encode_batch() if self.exact else 4,
+            encode_batch=4,
         )
         jobs = [_job(case, index, image) for index, image in enumerate(images[: case.images])]
 

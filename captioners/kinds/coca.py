@@ -23,7 +23,7 @@ from captioners.kinds.catalogue import find
 from captioners.models import coca
 from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, Plain
 from captioners.models.coca_step import BLOCK, CoCaStep
-from captioners.models.tower import encode_batch, encode_exactly, exact_tower
+from captioners.models.tower import encode_exactly
 from captioners.models.weights import cached_digest, weights_digest
 from captioners.text import rules
 
@@ -146,7 +146,7 @@ class CocaCaptioner:
             start_id=self.tokenizer.start_id,
             end_id=self.tokenizer.end_id,
             length=self.max_tokens,
-            encode_batch=_GPU_ENCODE_BATCH if on_gpu else encode_batch() if self.exact else _CPU_ENCODE_BATCH,
+            encode_batch=_GPU_ENCODE_BATCH if on_gpu else max(_CPU_ENCODE_BATCH, torch.get_num_threads()),
             look_every=_GPU_LOOK_EVERY if on_gpu else 1,
         )
 
@@ -187,8 +187,7 @@ class CocaCaptioner:
 
     def _encoder(self, model: Any) -> Any:
         if self.device.type == "cpu" and self.exact:
-            tower = exact_tower(model.visual)
-            return lambda images: encode_exactly(tower, images)
+            return lambda images: encode_exactly(model.visual, images)
 
         def encode(images: Tensor) -> Tensor:
             count = images.shape[0]

@@ -11,7 +11,7 @@ from captioners.decoding.values import Beam, Sample
 from captioners.engine.engine import Engine, Finished, Job
 from captioners.models.arithmetic import Arithmetic, Exact
 from captioners.models.coca_step import CoCaStep
-from captioners.models.tower import encode_exactly, exact_tower
+from captioners.models.tower import encode_exactly
 from tests.models.tiny import images
 
 
@@ -48,11 +48,10 @@ def run(
     """Every caption by (key, draw), through a fresh engine; images go through the exact tower."""
     arithmetic = arithmetic or Exact()
     step = CoCaStep(model, slots=slots, memories=memories, max_tokens=length, arithmetic=arithmetic)
-    tower = exact_tower(model.visual)
     vocabulary = step.vocab_size
     engine = Engine(
         step,
-        lambda batch: encode_exactly(tower, batch),
+        lambda batch: encode_exactly(model.visual, batch),
         start_id=vocabulary - 2,
         end_id=vocabulary - 1,
         length=length,

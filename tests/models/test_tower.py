@@ -1,12 +1,14 @@
 """The exact image tower is open_clip's, and exact arithmetic does not see company or threads."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from captioners.models import coca
 from captioners.models.arithmetic import MAX_THREADS, Exact, Plain, exact_gelu, exact_rows, row_blocks
-from captioners.models.tower import encode_exactly, exact_tower
+from captioners.models.tower import encode_exactly
 from tests.models.tiny import built, image_tokens, images, shallow_image, tiny_config
 
 
@@ -30,18 +32,22 @@ def test_the_exact_tower_is_open_clips_within_rounding(name):
         config["multimodal_cfg"] = {**config["multimodal_cfg"], "layers": 1}
         model, size = coca.build(config), config["vision_cfg"].get("image_size", 224)
     pictures = images(2, size)
-    ours, theirs = encode_exactly(exact_tower(model.visual), pictures), image_tokens(model, pictures)
+    ours, theirs = encode_exactly(model.visual, pictures), image_tokens(model, pictures)
     assert ours.shape == theirs.shape
     assert torch.allclose(ours, theirs, atol=1e-4, rtol=0)
 
 
-def test_the_exact_tower_shares_every_tensor_and_leaves_the_original_as_it_was():
-    model = built(tiny_config())
-    before = {name: type(module) for name, module in model.visual.named_modules()}
-    tower = exact_tower(model.visual)
-    assert {name: type(module) for name, module in model.visual.named_modules()} == before
-    own = {tensor.data_ptr() for tensor in model.visual.state_dict().values()}
-    assert {tensor.data_ptr() for tensor in tower.state_dict().values()} <= own
+def test_encoding_leaves_the_callers_threads_as_they_were(threads):
+    threads(2)
+    visual = built(tiny_config()).visual
+    for count in (1, 3):
+        encode_exactly(visual, images(count, 32))
+        assert torch.get_num_threads() == 2
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))  # noqa: B023
+        thread.start()
+        thread.join()
+        assert seen == [2], "a thread begun later must not inherit the workers' one"
 
 
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", pytest.param("coca_ViT-L-14", marks=pytest.mark.slow)])
@@ -49,7 +55,7 @@ def test_an_image_is_encoded_to_the_same_bits_anywhere_in_a_batch_and_with_any_t
     config = shallow_image(name)
     config["text_cfg"] = {**config["text_cfg"], "layers": 1, "vocab_size": 64}
     config["multimodal_cfg"] = {**config["multimodal_cfg"], "layers": 1}
-    tower, pictures = exact_tower(coca.build(config).visual), images(3, 224)
+    tower, pictures = coca.build(config).visual, images(3, 224)
     threads(1)
     wanted = encode_exactly(tower, pictures)
     assert torch.equal(encode_exactly(tower, pictures[[2, 0]]), wanted[[2, 0]])
