@@ -43,7 +43,8 @@ STRANGER = """
 import importlib.util, sys
 library, workplace, threads, *directories = sys.argv[1:]
 sys.path.append(library)
-assert importlib.util.find_spec("captioners") is None, "captioners must not be here"
+spec = importlib.util.find_spec("captioners")  # an editable install leaves its data, but no module, in this folder
+assert spec is None or spec.origin is None, "captioners must not be here"
 import open_clip, torch
 torch.set_num_threads(int(threads))
 asked, answers = torch.load(workplace + "/asked.pt"), {}
