@@ -114,6 +114,7 @@ class CoCaStep:
         self._cache = torch.zeros(cache, dtype=dtype, device=self.device)  # [L, keys and values, S, H, T, E]
         self._cross_keys: Tensor | None = None  # [L, M, H, E, N]: N is known with the first image
         self._cross_values: Tensor | None = None  # [L, M, H, N, E]
+        self._occupied: set[int] = set()
         self._age = torch.zeros(slots, dtype=torch.long, device=self.device)
         # A batch of attention products with fewer matrices than threads is split inside them (arithmetic.MAX_THREADS).
         self._least_memories = -(-MAX_THREADS // self._heads)
@@ -144,12 +145,14 @@ class CoCaStep:
         """Give slots to rows of the image in `memory`, the first of them being its `start`-th row; their age is 0."""
         index = torch.tensor(slots, device=self.device)
         self._age[index], self._memory[index] = 0, memory
+        self._occupied.update(slots)
         self._row[index] = torch.arange(start, start + len(slots), device=self.device)
 
     def evict(self, slots: list[int]) -> None:
         """Take slots from their rows: what they compute from now on is nobody's."""
         index = torch.tensor(slots, device=self.device)
         self._age[index], self._memory[index] = 0, -1
+        self._occupied.difference_update(slots)
 
     def reorder(self, targets: list[int], sources: list[int], age: int, *, move: bool = False) -> None:
         """Copy the self-attention caches (first `age` positions) of rows `sources` to rows `targets`, all at once.
@@ -161,6 +164,7 @@ class CoCaStep:
         if move:
             for state in (self._age, self._memory, self._row):
                 state[to] = state[of]
+            self._occupied.update(targets)
             self.evict(sources)
 
     def state(self) -> Tensor:
@@ -184,9 +188,10 @@ class CoCaStep:
         n = tokens.shape[0]
         age = self._age[:n]
         x = self._embedding[tokens] + self._positions[age]
+        age = age[: self._used(n)]
         blocks = min(oldest // BLOCK + 1, self._within.shape[0] // BLOCK)  # rows may be done and not yet looked at
-        masks = torch.where(self._within[: blocks * BLOCK] <= age[:, None], 0.0, _MASKED).view(n, 1, blocks, BLOCK)
-        at = (self._first_vector[:n] + age[:, None, None]).flatten()  # where each head's new key and value go
+        masks = torch.where(self._within[: blocks * BLOCK] <= age[:, None], 0.0, _MASKED).view(-1, 1, blocks, BLOCK)
+        at = (self._first_vector[: len(age)] + age[:, None, None]).flatten()  # where each head's new key and value go
         for layer, block in enumerate(self._text):
             x = self._attend_self(x, block, layer, masks, at)
         groups, memories = -(-rows_per_memory // GROUP), max(memories, self._least_memories)
@@ -195,20 +200,26 @@ class CoCaStep:
         for layer, (own, cross) in enumerate(zip(self._self, self._cross, strict=True), start=len(self._text)):
             x = self._attend_self(x, own, layer, masks, at)
             x = self._attend_cross(x, cross, layer - len(self._text), place, (memories, groups))
-        self._age[:n] = (age + 1).clamp_(max=min(self._within.shape[0], self._positions.shape[0]) - 1)
+        self._age[:n] = (self._age[:n] + 1).clamp_(max=min(self._within.shape[0], self._positions.shape[0]) - 1)
         return self._arithmetic.linear(self._ln_final(x), self._vocabulary, None).float().contiguous()
 
     def _mlp(self, x: Tensor, block: _Block) -> Tensor:
         return x + self._arithmetic.mlp(block.ln_2(x), *block.mlp)
 
+    def _used(self, n: int) -> int:
+        """Return how many of the first n rows attend: up to the last occupied one, on a GPU all (a static shape)."""
+        if self.granularity == self.slots or not self._occupied:
+            return n
+        return int(min(n, max(max(self._occupied) + 1, self._least_memories)))
+
     def _attend_self(self, x: Tensor, block: _Block, layer: int, masks: Tensor, at: Tensor) -> Tensor:
-        n = x.shape[0]
+        n, used = x.shape[0], masks.shape[0]
         weight, bias, out, out_bias = block.attention
-        qkv = self._arithmetic.linear(block.ln_1(x), weight, bias).view(n, 3, self._heads, -1)
+        qkv = self._arithmetic.linear(block.ln_1(x), weight, bias)[:used].view(used, 3, self._heads, -1)
         cache = self._cache[layer]
         cache.view(-1, self._head_width).index_copy_(0, at, qkv[:, 1:].reshape(-1, self._head_width))
-        mixed = self._attention(qkv[:, 0, :, None] * self._scale, cache[0, :n], cache[1, :n], masks, self._lanes)
-        x = x + self._arithmetic.linear(mixed.reshape(n, -1), out, out_bias)
+        mixed = self._attention(qkv[:, 0, :, None] * self._scale, cache[0, :used], cache[1, :used], masks, self._lanes)
+        x = x + self._arithmetic.linear(nn.functional.pad(mixed.flatten(1), (0, 0, 0, n - used)), out, out_bias)
         return self._mlp(x, block)
 
     @staticmethod
