@@ -8,7 +8,7 @@ from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
 from captioners.decoding.values import Beam, Decoding, Sample, draws_problem
 
-CONTEXT_NAMES = {77: 76, 128: 127, 255: 255}
+CONTEXT_NAMES = {77: 76, 128: 127, 256: 255}
 """The paper's names of context lengths -> open_clip's `text_cfg.context_length`, which doesn't count the CLS row."""
 
 
@@ -32,7 +32,7 @@ class CaptionRecipe(Options):
     prompt: str = ""
     """Text that every caption begins with; it isn't repeated in the result."""
     context_length: Annotated[Annotated[int, Field(ge=4)] | None, BeforeValidator(_context)] = None
-    """Token slots with start and end (76, 127, 255); the captioner's own when absent. 77 and 128 name 76 and 127."""
+    """Token slots with start and end: 76, 127 or 255, or by name 77, 128, 256; the captioner's own when absent."""
     seed: int = Field(0, ge=0)
     """Run seed of all random draws."""
     member: str = ""
