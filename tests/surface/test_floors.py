@@ -12,7 +12,10 @@ import pytest
 import captioners
 
 PACKAGE = Path(captioners.__file__).parent
-BELOW_JOBS = ("core", "decoding", "models", "engine", "text", "images", "kinds", "samples")
+BELOW_JOBS = (
+    *("core", "decoding", "models", "engine", "text", "images", "kinds", "samples"),
+    *("data", "training", "executors", "metrics", "report"),
+)
 
 MAY_IMPORT = {
     # floor 3
@@ -22,6 +25,11 @@ MAY_IMPORT = {
     # floor 1
     "kinds": ("engine", "models", "decoding", "text", "images", "core"),
     "engine": ("models", "decoding", "core"),
+    "executors": ("core",),
+    "data": ("text", "images", "core"),
+    "training": ("models", "data", "core"),
+    "metrics": ("core",),
+    "report": ("core",),
     "models": ("core",),
     "decoding": ("core",),
     "text": ("core",),
@@ -46,8 +54,8 @@ JOBS_OF_JOBS = {
 
 HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
-    r"captioners(\.__main__|\.(core|cli|text|images|samples)(\..+)?|\.\w+"
-    r"|\.decoding\.values|\.kinds\.(captioner|catalogue)|\.jobs\.(check|listing|doctor|\w+_recipe))?"
+    r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
+    r"|\.decoding\.values|\.kinds\.(captioner|catalogue)|\.data(\.(?!batches)\w+)?|\.jobs\.(check|listing|doctor|\w+_recipe))?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""
 

@@ -1,0 +1,93 @@
+"""The interface of a source: shards of samples, frozen before a run and streamed in a fixed order.
+
+A source knows files and formats, no pixels: images stay bytes. What cannot be read is yielded as `Unreadable`, in its
+place, and never raised; only failing infrastructure (a lost disk, a refused permission) raises.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from captioners.core.options import Options
+from captioners.core.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A file of samples, or a run of 1,000 of them in a folder or a JSONL file (a virtual shard)."""
+
+    path: str
+    """Relative to the input root, with '/'; unique in the source. Virtual: 'NAME#00003'."""
+    size: int
+    """Bytes of the file; of all its pictures for a folder's shard."""
+    stamp: str
+    """What changes when the content may have changed: mtime in ns, or an etag."""
+    count: int | None = None
+    """Samples, if they are known without reading the shard."""
+    where: dict[str, Any] = field(default_factory=dict)
+    """What the source needs to find it again (JSON-able)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image with what came with it."""
+
+    shard: str
+    key: str
+    index: int
+    """Its place in the shard, from 0; `Unreadable` ones count, too."""
+    image: bytes
+    captions: tuple[str, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+    offset: int | None = None
+    """Where the image's bytes begin in the shard's file; None where they are a file of their own or base64."""
+    name: str = ""
+    """What messages call it: 'shards/00003.tar: 0017.jpg'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A sample that a source could not hand out, or the rest of a shard that it could not reach."""
+
+    shard: str
+    key: str
+    """Empty when the fault is the shard's and not one sample's."""
+    index: int
+    reason: str
+    """A short word: empty, cut_tar, unsafe_name, duplicate_key, no_image, not_utf8, bad_line, missing, no_caption."""
+    error: str
+    """One line: what, where, what to do."""
+    offset: int | None = None
+    """Where in the file the fault is, if the file has offsets."""
+
+
+class Source(Protocol):
+    """Shards of samples; made from its own options."""
+
+    def shards(self, frozen: Sequence[Shard] = ()) -> list[Shard]:
+        """Return all shards in order: those already `frozen` first and unchanged, then what was added since.
+
+        Raises:
+            NotFoundError: nothing is there. UserError: a frozen shard is gone or has changed.
+        """
+
+    def samples(self, shard: Shard, start: int = 0) -> Iterator[Sample | Unreadable]:
+        """Stream a shard from its sample number `start`; the same shard gives the same samples, keys and indices."""
+
+    def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
+        """Return the bytes of one image without reading its shard, as `show` and `report` need them.
+
+        `key`, `offset` and `size` are what a layer's row says. Raises NotFoundError if it is not there any more.
+        """
+
+
+class SourceOptions(Options):
+    """What a recipe says under `source:`; each source has its own, told apart by `kind`."""
+
+    def open(self) -> Source:
+        """Return the source that these options mean."""
+        raise NotImplementedError
+
+
+sources: Registry[type[SourceOptions]] = Registry("source", package="captioners.data", suffix="_source")
+"""Options of each source, filed by `@sources.register(kind)` in `data/<kind>_source.py`, which is torch-free."""

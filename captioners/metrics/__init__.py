@@ -1,0 +1,1 @@
+"""What captions are worth: diversity, faithfulness, intervals. No metric sees a model."""

@@ -1,0 +1,1 @@
+"""How a captioner learns: objective, optimizer, checkpoints, the loop."""
