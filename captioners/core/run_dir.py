@@ -1,0 +1,148 @@
+"""The directory of a run that makes layers: its frozen inputs, its layers, its ledger, and how to read them together.
+
+recipe.yaml                      the resolved recipe of the last start
+run.json                         what was fixed at the first start
+inputs/00000.jsonl               the frozen shards; later additions are further files
+layers/MEMBER/layer.json         what the layer is
+layers/MEMBER/SHARD.PART.ATTEMPT.parquet    its rows, for readers only through the ledger
+quarantine/MEMBER/SHARD.PART.ATTEMPT.jsonl  what could not be read, and why
+ledger/MEMBER/SHARD.PART.json    one entry per finished unit
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioners.core import layers, records
+from captioners.core.errors import CaptionersError, NotFoundError, UserError, near
+from captioners.core.ledger import Entry, Ledger
+from captioners.core.storage import Place
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+class RunDir:
+    """One run on disk or in an object store."""
+
+    def __init__(self, url: str | Path) -> None:
+        self.place = Place(url)
+        self.ledger = Ledger(self.place)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.place.url
+
+    def begin(self, settled: Mapping[str, Any]) -> dict[str, Any]:
+        """Fix `settled` (unit_samples, source, seed ...) at the first start; return what was fixed then.
+
+        Raises:
+            UserError: the run's own file is damaged.
+        """
+        data = json.dumps({"schema_version": records.SCHEMA_VERSION, **settled}, indent=1, sort_keys=True) + "\n"
+        self.place.create("run.json", data.encode())
+        return self.settled()
+
+    def settled(self) -> dict[str, Any]:
+        """Return what was fixed at the first start."""
+        try:
+            found = json.loads(self.place.read("run.json"))
+        except ValueError:
+            raise UserError(
+                f"{self.place.at('run.json')}: damaged, so the run cannot be continued; restore it"
+            ) from None
+        return dict(found)
+
+    def write_recipe(self, text: str) -> None:
+        """Keep the resolved recipe of this start."""
+        self.place.write("recipe.yaml", text.encode())
+
+    def recipe_text(self) -> str:
+        """Return the resolved recipe of the last start."""
+        return self.place.read("recipe.yaml").decode()
+
+    def freeze(self, shards: Sequence[Mapping[str, Any]]) -> None:
+        """Add shards to the frozen inputs: only what `inputs` does not hold yet.
+
+        Raises:
+            CaptionersError: another process froze inputs at the same moment; the same command then continues.
+        """
+        if not shards:
+            return
+        number = sum(1 for _ in self.place.names("inputs"))
+        text = "".join(json.dumps(shard, sort_keys=True, ensure_ascii=False) + "\n" for shard in shards)
+        if not self.place.create(f"inputs/{number:05d}.jsonl", text.encode()):
+            raise CaptionersError(f"{self.url}: another process is freezing inputs; run the same command again")
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return the frozen shards, as they were frozen."""
+        files = [self.place.read(name).decode() for name in self.place.names("inputs")]
+        return [json.loads(line) for text in files for line in text.splitlines()]
+
+    def layers(self) -> list[layers.Layer]:
+        """Return the run's layers, sorted by name."""
+        return layers.read_layers(self.place)
+
+    def entries(self, members: Iterable[str] | None = None) -> Iterator[Entry]:
+        """Yield the ledger's entries that belong to layers of this run."""
+        known = {layer.name: layer.fingerprint for layer in self.layers()}
+        for entry in self.ledger.entries(members):
+            if known.get(entry.layer) == entry.fingerprint:
+                yield entry
+
+    def rows(self, entry: Entry) -> "pyarrow.Table":
+        """Return the rows of one unit; raise UserError if their file is gone or damaged."""
+        if not entry.file:
+            return records.arrow_schema().empty_table()
+        try:
+            data = self.place.read(entry.file)
+        except NotFoundError:
+            raise UserError(
+                f"{self.place.at(entry.file)}: the ledger names this file and it is gone; "
+                f"remove {self.place.at(Ledger.name(entry.layer, entry.shard, entry.part))} to make it again"
+            ) from None
+        return records.from_bytes(data, self.place.at(entry.file))
+
+    def captions(self, members: Iterable[str] | None = None, shards: Iterable[str] | None = None) -> "pyarrow.Table":
+        """Return the rows of all finished units in one table, sorted by member, shard and part."""
+        import pyarrow as pa
+
+        wanted = None if shards is None else set(shards)
+        found = [e for e in self.entries(members) if wanted is None or e.shard in wanted]
+        tables = [self.rows(entry).replace_schema_metadata(None) for entry in found]
+        return pa.concat_tables(tables) if tables else records.arrow_schema().empty_table()
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """Return each sample (or shard) that could not be read, once, with its reason and error."""
+        found: dict[tuple[str, int, str, str], dict[str, Any]] = {}
+        for entry in self.entries():
+            if entry.quarantine_file:
+                for line in self.place.read(entry.quarantine_file).decode().splitlines():
+                    record = json.loads(line)
+                    found.setdefault((record["shard"], record["index"], record["key"], record["reason"]), record)
+        return [found[key] for key in sorted(found)]
+
+
+def open_run(given: str | Path) -> RunDir:
+    """Return the run that a RUN argument means: its directory, or `latest` under `runs/`.
+
+    Raises:
+        NotFoundError: no run is there; near names are given.
+    """
+    text = str(given)
+    if text == "latest" and not Path(text).exists():
+        text = "runs/latest"
+    elif "://" not in text and not Path(text).expanduser().exists() and Path("runs", text).exists():
+        text = str(Path("runs", text))
+    run = RunDir(text)
+    if run.place.exists("run.json"):
+        return run
+    folder = Path(text).expanduser()
+    runs = [str(path.parent) for path in sorted(Path("runs").glob("*/run.json"))]
+    if folder.is_dir() and (folder / "captions.jsonl").exists():
+        raise NotFoundError(f"{text}: what `captioners caption` wrote; its captions are in {folder / 'captions.jsonl'}")
+    what = "a folder, but no run of `generate`" if folder.is_dir() else "no run is there"
+    hint = near(text, [*runs, *(Path(r).name for r in runs)]) or (f" Runs here: {', '.join(runs[:5])}" if runs else "")
+    raise NotFoundError(f"{text}: {what}.{hint}")
