@@ -28,6 +28,9 @@ VERBS: dict[str, dict[str, str]] = {
         "caption": "Caption a photo, several, a folder, or what a recipe says.",
         "export": "Write a captioner or its captions in a form that others read.",
     },
+    "Data": {
+        "data": "Draw, pack and join datasets.",
+    },
     "Look after": {
         "check": "Check a recipe or a path before anything runs.",
     },
