@@ -9,6 +9,8 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from captioners.core.errors import UserError, near
@@ -36,6 +38,7 @@ class Preprocess:
             raise UserError("preprocess_cfg lacks 'size', the image tower's input size in pixels; add it")
         whole = PreprocessCfg(**cfg)
         self._transform: Callable[[Image.Image], torch.Tensor] = image_transform_v2(whole, is_train=False)
+        *self._geometry, self._to_tensor, self._normalise = self._transform.transforms
         canonical = json.dumps(asdict(whole), sort_keys=True, separators=(",", ":"))
         self.digest: str = sha256(canonical.encode()).hexdigest()
         """sha256 over the canonical JSON of all fields, defaults written out: equal digests mean equal tensors."""
@@ -43,3 +46,27 @@ class Preprocess:
     def __call__(self, image: Image.Image) -> "torch.Tensor":
         """Return float32 [3, H, W], normalised, for an RGB image of any size."""
         return self._transform(image)
+
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return uint8 [3, H, W] of an RGB image, resized and cropped; a quarter of what a model is fed in bytes."""
+        for step in self._geometry:
+            image = step(image)
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+    def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """Return float32 [B, 3, H, W], bit for bit what calling this gives image by image, of stacked `pixels`."""
+        import torch
+
+        images = pixels.to(torch.float32).div_(255)
+        means, stds = (torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.means, self.stds))
+        return images.sub_(means).div_(stds)
+
+    @property
+    def means(self) -> list[float]:
+        """Mean of each channel, of 1."""
+        return list(self._normalise.mean)
+
+    @property
+    def stds(self) -> list[float]:
+        """Standard deviation of each channel, of 1."""
+        return list(self._normalise.std)
