@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import comb, nan
+from typing import Literal
 
 from captioners.core.errors import UserError
 from captioners.metrics.intervals import Interval, ratio
 from captioners.metrics.metric import Metric
 
+Outcome = Literal["true", "false", "unparseable"]
+
 _SOURCE = "after Xie et al. 2019 (arXiv 1912.08960): truth by a checker that knows the scene"
 
 CLAIMS_TRUE = Metric(name="claims true", unit="share", high=1, better="higher", source=_SOURCE)
 CAPTIONS_TRUE = Metric(name="captions wholly true", unit="share", high=1, better="higher", source=_SOURCE)
-UNPARSEABLE = Metric(name="captions not understood", unit="share", high=1, better="lower", source=_SOURCE)
+UNPARSEABLE = Metric(name="captions unparseable", unit="share", high=1, better="lower", source=_SOURCE)
 COVERAGE = Metric(name="facts told", unit="share", high=1, better="higher", source=_SOURCE)
 
 
@@ -39,14 +42,11 @@ class Verdict:
     """Those facts of the image that the caption states."""
 
     @property
-    def understood(self) -> bool:
-        """Whether there were claims, and the judge could read all of them."""
-        return bool(self.claims) and all(claim.true is not None for claim in self.claims)
-
-    @property
-    def wholly_true(self) -> bool:
-        """Whether there were claims, all of them read and true."""
-        return bool(self.claims) and all(claim.true for claim in self.claims)
+    def outcome(self) -> Outcome:
+        """false: a claim is; unparseable: none is, but one could not be read, or there is none; else true."""
+        if any(claim.true is False for claim in self.claims):
+            return "false"
+        return "true" if self.claims and all(claim.true for claim in self.claims) else "unparseable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,15 @@ def claims_true(images: Sequence[Judged], kind: str | None = None, seed: int = 0
 
 
 def captions_true(images: Sequence[Judged], seed: int = 0) -> Interval:
-    """Return the share of captions that are wholly true; one that was not understood is not."""
-    return _share_of_captions(images, [sum(v.wholly_true for v in image.verdicts) for image in images], seed)
+    """Return the share of captions that are wholly true; one that could not be read is not."""
+    return _share_of_captions(images, [sum(v.outcome == "true" for v in image.verdicts) for image in images], seed)
 
 
 def unparseable(images: Sequence[Judged], seed: int = 0) -> Interval:
-    """Return the share of captions with something that the judge could not read, or with no claim at all."""
-    return _share_of_captions(images, [sum(not v.understood for v in image.verdicts) for image in images], seed)
+    """Return the share of captions without a false claim that hold something unreadable, or no claim at all."""
+    return _share_of_captions(
+        images, [sum(v.outcome == "unparseable" for v in image.verdicts) for image in images], seed
+    )
 
 
 def _share_of_captions(images: Sequence[Judged], counts: Sequence[int], seed: int) -> Interval:
