@@ -19,9 +19,9 @@ class Shard:
     path: str
     """Relative to the input root, with '/'; unique in the source. Virtual: 'NAME#00003'."""
     size: int
-    """Bytes of the file; of all its pictures for a folder's shard."""
+    """Bytes of the file; of its run of lines, or of all its pictures, for a virtual shard."""
     stamp: str
-    """What changes when the content may have changed: mtime in ns, or an etag."""
+    """What changes when the content may have changed: mtime in ns, an etag, a digest."""
     count: int | None = None
     """Samples, if they are known without reading the shard."""
     where: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +54,8 @@ class Unreadable:
     """Empty when the fault is the shard's and not one sample's."""
     index: int
     reason: str
-    """A short word: empty, cut_tar, unsafe_name, duplicate_key, no_image, not_utf8, bad_line, missing, no_caption."""
+    """A short word. Of a shard: empty, not_a_tar, cut_tar. Of a sample: no_image, missing, empty, too_large, unreadable,
+    unsafe_name, duplicate_key, dotted_key, bad_caption, not_utf8, not_json, bad_line."""
     error: str
     """One line: what, where, what to do."""
     offset: int | None = None
@@ -77,7 +78,8 @@ class Source(Protocol):
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return the bytes of one image without reading its shard, as `show` and `report` need them.
 
-        `key`, `offset` and `size` are what a layer's row says. Raises NotFoundError if it is not there any more.
+        `key`, `offset` and `size` are what a layer's row says. Raises NotFoundError if it is not there any more; whether
+        the bytes are still the same ones, only the row's sha256 can tell.
         """
 
 
