@@ -54,8 +54,8 @@ class Unreadable:
     """Empty when the fault is the shard's and not one sample's."""
     index: int
     reason: str
-    """A short word. Of a shard: empty, not_a_tar, cut_tar. Of a sample: no_image, missing, empty, too_large, unreadable,
-    unsafe_name, duplicate_key, dotted_key, bad_caption, not_utf8, not_json, bad_line."""
+    """A short word. Of a shard: empty, not_a_tar, cut_tar. Of a sample: no_image, missing, empty, too_large,
+    unreadable, unsafe_name, duplicate_key, dotted_key, bad_caption, not_utf8, not_json, bad_line."""
     error: str
     """One line: what, where, what to do."""
     offset: int | None = None
@@ -78,8 +78,8 @@ class Source(Protocol):
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return the bytes of one image without reading its shard, as `show` and `report` need them.
 
-        `key`, `offset` and `size` are what a layer's row says. Raises NotFoundError if it is not there any more; whether
-        the bytes are still the same ones, only the row's sha256 can tell.
+        `key`, `offset` and `size` are what a layer's row says. Raises NotFoundError if it is not there any more;
+        whether the bytes are still the same ones, only the row's sha256 can tell.
         """
 
 
