@@ -36,6 +36,6 @@ def draw(
     options = DrawOptions(
         out=out, count=count, seed=seed, split=split, per_shard=per_shard, voice=voice, captions=captions
     )
-    shards = data_draw(options)
+    shards = data_draw(options, typer.echo)
     typer.echo(f"{sum(shards.values())} scenes of the split {split} in {len(shards)} shards")
     done(out)
