@@ -31,6 +31,9 @@ VERBS: dict[str, dict[str, str]] = {
     "Data": {
         "data": "Draw, pack and join datasets.",
     },
+    "Measure": {
+        "report": "Write a page to look at a run.",
+    },
     "Look after": {
         "check": "Check a recipe or a path before anything runs.",
     },

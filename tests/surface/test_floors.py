@@ -48,7 +48,6 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
-    "captioners.jobs.fetch": {"captioners.jobs.export"},  # `fetch --to` writes the directory that `export` writes
 }
 """A job imports no other job, except here; the torch-free recipe models (`*_recipe`) are open to all."""
 

@@ -1,0 +1,40 @@
+"""The pictures that a run's rows speak of, fetched again by what the rows say, one by one, without their shards."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from captioners.core.errors import NotFoundError, UserError
+from captioners.core.run_dir import RunDir
+from captioners.data.source import Shard, Source, sources
+
+
+class RunPictures:
+    """The source of a run, as its first start fixed it, and the shards frozen since."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._options: Mapping[str, Any] = run.settled().get("source") or {}
+        self._shards = {str(found["path"]): found for found in run.inputs()}
+        self._source: Source | None = None
+
+    def image(self, row: Mapping[str, Any]) -> bytes:
+        """Return the bytes that a layer's row was made from.
+
+        Raises:
+            NotFoundError: they are not where they were, or another picture is there now.
+            UserError: the run names no source, or one that this installation does not know.
+        """
+        found = self._shards.get(row["shard"])
+        if found is None:
+            raise NotFoundError(f"{row['shard']}: not among the run's frozen inputs")
+        data = self._opened().image(Shard(**found), row["key"], row["offset"], row["size"])
+        if sha256(data).hexdigest() != row["image_sha256"]:
+            raise NotFoundError(f"{row['shard']}: {row['key']} is another picture now than the one that was captioned")
+        return data
+
+    def _opened(self) -> Source:
+        if self._source is None:
+            if "kind" not in self._options:
+                raise UserError("this run does not say where its pictures are (run.json has no source)")
+            self._source = sources.get(self._options["kind"]).model_validate(self._options, strict=False).open()
+        return self._source
