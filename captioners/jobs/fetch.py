@@ -41,8 +41,8 @@ def fetch(what: str, to: str | None = None) -> Fetched:
     target = Path(to).expanduser() if to else None
     if target is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--to {target}: something is there already; name a new folder")
-    from captioners.jobs.export import write_captioner
     from captioners.kinds import loading
+    from captioners.kinds.directory import write_captioner
     from captioners.models.weights import cached_digest, weights_digest
 
     where = loading.fetch(known)

@@ -16,7 +16,8 @@ import torch
 
 from captioners.core.errors import UserError
 from captioners.decoding.values import Beam, parse_decoding
-from captioners.jobs.export import check_format, export_captioner, write_open_clip
+from captioners.jobs.export import check_format, export_captioner
+from captioners.kinds.directory import write_open_clip
 from captioners.models.coca import LoadedCoCa, build, load_directory, resize_context
 from captioners.models.weights import weights_digest
 from captioners.text.fast import FastTokenizer
@@ -199,7 +200,7 @@ def test_a_disk_that_fills_up_leaves_nothing(by, tiny, tmp_path, monkeypatch):
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    place = "safetensors.torch.save_file" if by == "weights" else "captioners.jobs.export._write_tokenizer"
+    place = "safetensors.torch.save_file" if by == "weights" else "captioners.kinds.directory._write_tokenizer"
     monkeypatch.setattr(place, full)
     # The command line turns an OSError of a full disk into its one line; the safetensors error is turned here.
     with pytest.raises(UserError if by == "weights" else OSError, match=r"out of disk|No space left"):
