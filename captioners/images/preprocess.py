@@ -4,7 +4,7 @@ Torch and open_clip are imported when a Preprocess is made, so that decoding alo
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captioners.core.errors import UserError, near
+from captioners.images.fit import Fit
 
 if TYPE_CHECKING:
     import torch
@@ -37,21 +38,21 @@ class Preprocess:
         if "size" not in cfg:
             raise UserError("preprocess_cfg lacks 'size', the image tower's input size in pixels; add it")
         whole = PreprocessCfg(**cfg)
-        self._transform: Callable[[Image.Image], torch.Tensor] = image_transform_v2(whole, is_train=False)
-        *self._geometry, self._to_tensor, self._normalise = self._transform.transforms
+        *_, self._to_tensor, self._normalise = image_transform_v2(whole, is_train=False).transforms
+        self.fit: Fit = Fit.of(asdict(whole))
+        """The resize and crop alone: a picture fitted elsewhere (`images.pool`) comes to the same tensor."""
         canonical = json.dumps(asdict(whole), sort_keys=True, separators=(",", ":"))
         self.digest: str = sha256(canonical.encode()).hexdigest()
         """sha256 over the canonical JSON of all fields, defaults written out: equal digests mean equal tensors."""
 
     def __call__(self, image: Image.Image) -> "torch.Tensor":
-        """Return float32 [3, H, W], normalised, for an RGB image of any size."""
-        return self._transform(image)
+        """Return float32 [3, H, W], normalised, for an RGB image of any size; ImageError for a mere line (`fit`)."""
+        tensor: torch.Tensor = self._normalise(self._to_tensor(self.fit(image)))
+        return tensor
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return uint8 [3, H, W] of an RGB image, resized and cropped; a quarter of what a model is fed in bytes."""
-        for step in self._geometry:
-            image = step(image)
-        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        return np.ascontiguousarray(np.asarray(self.fit(image)).transpose(2, 0, 1))
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Return float32 [B, 3, H, W], bit for bit what calling this gives image by image, of stacked `pixels`."""
