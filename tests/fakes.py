@@ -17,6 +17,8 @@ class ScriptedModel:
         self.images: dict[int, int] = {}
         self.rows: dict[int, tuple[int, int, list[int]]] = {}
         """slot -> (image number, row, tokens fed)."""
+        self.owners: dict[int, int] = {}
+        """slot -> memory."""
         self.sizes: list[int] = []
         """Rows of each step, idle ones included."""
         self.owned: list[int] = []
@@ -26,7 +28,7 @@ class ScriptedModel:
     def remember(self, memory: int, tokens: Tensor) -> None:
         number = int(tokens[0, 0])
         assert 0 <= memory < self.memories
-        assert self.images.get(memory) not in {image for image, _, _ in self.rows.values()}, "memory is in use"
+        assert memory not in self.owners.values(), "memory is in use"
         self.images[memory] = number
         self.remembered.append(number)
 
@@ -34,10 +36,11 @@ class ScriptedModel:
         for row, slot in enumerate(slots, start=start):
             assert slot not in self.rows
             self.rows[slot] = (self.images[memory], row, [])
+            self.owners[slot] = memory
 
     def evict(self, slots: list[int]) -> None:
         for slot in slots:
-            del self.rows[slot]
+            del self.rows[slot], self.owners[slot]
 
     def reorder(self, targets: list[int], sources: list[int], age: int, *, move: bool = False) -> None:
         taken = [self.rows[source] for source in sources]
@@ -46,6 +49,7 @@ class ScriptedModel:
             if move:
                 assert target not in self.rows
                 self.rows[target] = self.rows.pop(source)
+                self.owners[target] = self.owners.pop(source)
             else:
                 assert self.rows[target][0] == image, "beams stay with their image"
                 self.rows[target] = (image, self.rows[target][1], list(fed))

@@ -3,6 +3,7 @@
 The order of work depends on what happens to be in flight; what a row writes does not (design promise 1).
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,35 +14,9 @@ from torch import Tensor
 from captioners.core.errors import CaptionersError
 from captioners.decoding.beam import BeamSearch, Hypothesis
 from captioners.decoding.values import Beam, Sample
+from captioners.engine.job import Finished, Job
 from captioners.engine.rows import Rows, Written
 from captioners.engine.step_model import StepModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One image and the rows wanted of it."""
-
-    key: int
-    image: Tensor
-    """Model input [3, H, W]."""
-    draws: int
-    decoding: Sample | Beam
-    limit: int
-    """Content tokens at most."""
-    prompt: tuple[int, ...] = ()
-    uniforms: Tensor | None = None
-    """float64 [draws, limit] for sampling; None for beams."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """One caption as tokens."""
-
-    key: int
-    draw: int
-    tokens: tuple[int, ...]
-    logprob: float
-    ended: bool
 
 
 @dataclass
@@ -98,6 +73,8 @@ class Engine:
         self._rows = Rows(model.slots, length, end_id, model.device)
         self._images: list[_Image] = []
         self._encoded: deque[tuple[Job, Tensor]] = deque()
+        self._last: tuple[Tensor, Tensor] | None = None
+        """The image encoded last and its tokens, for a job of the same image that comes next."""
         self._free_slots = list(range(model.slots))
         self._free_memories = list(range(model.memories))
         self._owner: dict[int, tuple[_Image, int]] = {}
@@ -107,6 +84,9 @@ class Engine:
         self.steps = 0
         self.row_steps = 0
         """Rows that were some caption's, summed over steps; row_steps / steps is the mean occupancy."""
+        self.images_encoded = 0
+        self.encode_seconds = 0.0
+        """Seconds in `encode`; where work is queued on a device, the seconds it took to queue it."""
 
     @torch.inference_mode()
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
@@ -140,6 +120,7 @@ class Engine:
         self._rows.done[:] = True
         for state in (self._images, self._encoded, self._owner, self._ages, self._groups):
             state.clear()
+        self._last = None
 
     def _admit(self, source: Iterator[Job]) -> None:
         for image in self._images:
@@ -158,27 +139,28 @@ class Engine:
             self._place(image)
 
     def _encode_next(self, source: Iterator[Job]) -> None:
-        jobs = [job for _, job in zip(range(self._encode_batch), source, strict=False)]
-        for job in jobs:
-            self._check(job)
+        """Pull the jobs of the next images and encode each image once."""
+        images = [] if self._last is None else [self._last[0]]
+        tokens = [] if self._last is None else [self._last[1]]
+        known, jobs = len(images), list[tuple[Job, int]]()
+        while len(images) - known < self._encode_batch and len(jobs) < max(self._encode_batch, self._model.memories):
+            job = next(source, None)
+            if job is None:
+                break
+            problem = job.problem(self._model.slots, self._length)
+            if problem:
+                raise CaptionersError(f"job {job.key} cannot be decoded: {problem}")
+            if not images or job.image is not images[-1]:
+                images.append(job.image)
+            jobs.append((job, len(images) - 1))
+        if len(images) > known:
+            start = time.perf_counter()
+            tokens += self._encode(torch.stack(images[known:])).unbind()
+            self.encode_seconds += time.perf_counter() - start
+            self.images_encoded += len(images) - known
         if jobs:
-            self._encoded.extend(zip(jobs, self._encode(torch.stack([job.image for job in jobs])), strict=True))
-
-    def _check(self, job: Job) -> None:
-        """Refuse a job that could not be decoded as asked."""
-        problem = None
-        if isinstance(job.decoding, Beam) and job.decoding.width > self._model.slots:
-            problem = f"{job.decoding.width} beams enter together and there are {self._model.slots} slots"
-        elif job.draws < 1 or job.limit < 1:
-            problem = f"{job.draws} draws of at most {job.limit} tokens are nothing to write"
-        elif len(job.prompt) + job.limit > self._length:
-            problem = f"prompt {len(job.prompt)} + limit {job.limit} is more than the {self._length} tokens a row holds"
-        elif isinstance(job.decoding, Sample) and (
-            job.uniforms is None or job.uniforms.shape != (job.draws, job.limit)
-        ):
-            problem = f"sampling needs uniforms [{job.draws}, {job.limit}]"
-        if problem:
-            raise CaptionersError(f"job {job.key} cannot be decoded: {problem}")
+            self._encoded.extend((job, tokens[number]) for job, number in jobs)
+            self._last = images[-1], tokens[-1]
 
     def _place(self, image: _Image) -> None:
         """Give free slots to rows of the image that have none: beams all at once, draws one by one."""

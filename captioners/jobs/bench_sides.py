@@ -15,7 +15,8 @@ from torch import Tensor
 from captioners.core.errors import CaptionersError, UserError
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample
-from captioners.engine.engine import Engine, Job
+from captioners.engine.engine import Engine
+from captioners.engine.job import Job
 from captioners.engine.plan import CPU_SLOTS
 from captioners.models.arithmetic import TILE, Arithmetic, Exact, Plain
 from captioners.models.coca import LoadedCoCa

@@ -5,7 +5,7 @@ Torch-free, so that `check` can ask `accepts` before anything loads.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from PIL import Image
 
@@ -33,6 +33,8 @@ class CaptionerInfo:
     num_parameters: int
     grade: Grade
     recommended_decoding: Sample | Beam
+    meaning: dict[str, Any]
+    """What of it a caption depends on, JSON-able, for a layer's fingerprint: digests, dtype, arithmetic, text rules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ class Request:
     stream: Stream
     """Whose random numbers its draws use: (run seed, image sha256, member)."""
     draws: int = 1
+    first_draw: int = 0
+    """Number of the first draw, so that one draw can be asked for again; 0 for beams, whose captions come together."""
     attempt: int = 0
     decoding: Sample | Beam = field(default_factory=Beam)
     prompt: str = ""
@@ -73,6 +77,10 @@ class Captioner(Protocol):
     @property
     def info(self) -> CaptionerInfo:
         """Name, digests, licences, limits, grade."""
+
+    @property
+    def encode_seconds(self) -> float:
+        """Seconds spent on preprocessing and encoding images since `open`."""
 
     def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
         """Say why this captioner cannot decode so, or None if it can; nothing is loaded."""

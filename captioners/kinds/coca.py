@@ -1,35 +1,48 @@
 """The kind `coca`: our decoding engine over any open_clip CoCa."""
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from captioners.core.errors import CaptionersError, UserError
 from captioners.decoding.values import Beam, Sample, draws_problem
-from captioners.engine.engine import Engine, Finished, Job
+from captioners.engine import ENGINE_SEMANTICS
+from captioners.engine.engine import Engine
 from captioners.engine.graph import GraphedStep
+from captioners.engine.job import Finished, Job
 from captioners.engine.plan import CPU_SLOTS, GPU_SLOTS, Plan, plan
 from captioners.engine.step_model import StepModel
 from captioners.images.preprocess import Preprocess
 from captioners.kinds import loading
 from captioners.kinds._device import device_named, dtype_of, free_memory
+from captioners.kinds._encode import CPU_BATCH, GPU_BATCH, encoder
 from captioners.kinds._selftest import self_test
 from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
 from captioners.kinds.catalogue import find
 from captioners.models import coca
 from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, Plain
 from captioners.models.coca_step import BLOCK, CoCaStep
-from captioners.models.tower import encode_exactly
 from captioners.models.weights import cached_digest, weights_digest
 from captioners.text import rules
 
 _GPU_LOOK_EVERY = 8
-_GPU_ENCODE_BATCH = 16
-_CPU_ENCODE_BATCH = 4
+
+
+@dataclass
+class _Flying:
+    """What a request's results need to know of it while it is in the engine."""
+
+    decoding: Sample | Beam
+    first_draw: int
+    left: int
+    """Draws still to come."""
 
 
 class CocaCaptioner:
@@ -70,6 +83,8 @@ class CocaCaptioner:
         self.plan: Plan | None = None
         self._engine: Engine | None = None
         self._grade: Grade = "best-effort"
+        self._pixels: tuple[Image.Image, Tensor] | None = None
+        self._preprocess_seconds = 0.0
 
     def _exactness(self, wanted: bool | None) -> bool:
         fp32_on_cpu = self.device.type == "cpu" and self.dtype is torch.float32
@@ -104,7 +119,22 @@ class CocaCaptioner:
             num_parameters=sum(p.numel() for p in self.loaded.model.parameters()),
             grade=self._grade,
             recommended_decoding=self.recommended_decoding,
+            meaning={
+                "weights": weights,
+                "tokenizer": self.tokenizer.digest,
+                "preprocess": self.preprocess.digest,
+                "context_length": self.loaded.context_length,
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "exact": self.exact,
+                "text_rules": {"version": rules.VERSION, "names": rules.names_of(self._rules)},
+                "engine_semantics": ENGINE_SEMANTICS,
+            },
         )
+
+    @property
+    def encode_seconds(self) -> float:
+        """Seconds spent on preprocessing and encoding images since `open`."""
+        return self._preprocess_seconds + (self._engine.encode_seconds if self._engine else 0.0)
 
     def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
         """Say why this captioner cannot decode so, or None if it can."""
@@ -142,11 +172,11 @@ class CocaCaptioner:
         driven: StepModel = GraphedStep(step) if on_gpu else step
         self._engine = Engine(
             driven,
-            self._encoder(model),
+            encoder(model, self.device, self.dtype, self.exact),
             start_id=self.tokenizer.start_id,
             end_id=self.tokenizer.end_id,
             length=self.max_tokens,
-            encode_batch=_GPU_ENCODE_BATCH if on_gpu else max(_CPU_ENCODE_BATCH, torch.get_num_threads()),
+            encode_batch=GPU_BATCH if on_gpu else max(CPU_BATCH, torch.get_num_threads()),
             look_every=_GPU_LOOK_EVERY if on_gpu else 1,
         )
 
@@ -185,21 +215,6 @@ class CocaCaptioner:
             dtype=self.dtype,
         )
 
-    def _encoder(self, model: Any) -> Any:
-        if self.device.type == "cpu" and self.exact:
-            return lambda images: encode_exactly(model.visual, images)
-
-        def encode(images: Tensor) -> Tensor:
-            count = images.shape[0]
-            if self.device.type == "cuda":  # one shape for every batch: filler images are thrown away
-                filler = images.new_zeros(_GPU_ENCODE_BATCH - count, *images.shape[1:])
-                images = torch.cat([images, filler]).to(self.device, non_blocking=True)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
-                tokens: Tensor = model._encode_image(images)[1]
-            return tokens[:count].float()
-
-        return encode
-
     def caption(self, requests: Iterable[Request]) -> Iterator[Result]:
         """Pull requests as room allows and yield results as captions end, in any order.
 
@@ -208,10 +223,14 @@ class CocaCaptioner:
         """
         if self._engine is None:
             raise CaptionersError("the captioner is not open; call open() first")
-        decodings: dict[int, Sample | Beam] = {}
+        flying: dict[int, _Flying] = {}
         with self._threads():
-            for finished in self._engine.run(self._job(request, decodings) for request in requests):
-                yield self._result(finished, decodings[finished.key])
+            for finished in self._engine.run(self._job(request, flying) for request in requests):
+                of = flying[finished.key]
+                of.left -= 1
+                if not of.left:  # a run may be of millions of requests
+                    del flying[finished.key]
+                yield self._result(finished, of)
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
@@ -224,21 +243,24 @@ class CocaCaptioner:
         finally:
             torch.set_num_threads(before)
 
-    def _job(self, request: Request, decodings: dict[int, Sample | Beam]) -> Job:
-        decoding = request.decoding
+    def _job(self, request: Request, flying: dict[int, _Flying]) -> Job:
+        decoding, first = request.decoding, request.first_draw
         problem = self.accepts(decoding, request.draws, request.prompt)
+        if first and isinstance(decoding, Beam):
+            problem = f"draw {first} of a beam search cannot be asked for by itself; its captions come together"
         if problem:
             raise UserError(problem)
-        decodings[request.index] = decoding
+        flying[request.index] = _Flying(decoding, first, request.draws)
         prompt = tuple(self.tokenizer.encode(request.prompt)) if request.prompt else ()
         limit = min(decoding.max_tokens or self.max_tokens, self.max_tokens - len(prompt))
         uniforms = None
         if isinstance(decoding, Sample):
-            streams = [request.stream.uniforms(draw, request.attempt, limit) for draw in range(request.draws)]
+            draws = range(first, first + request.draws)
+            streams = [request.stream.uniforms(draw, request.attempt, limit) for draw in draws]
             uniforms = torch.stack([torch.from_numpy(numbers) for numbers in streams])
         return Job(
             key=request.index,
-            image=self.preprocess(request.image),
+            image=self._tensor(request.image),
             draws=request.draws,
             decoding=decoding,
             limit=limit,
@@ -246,14 +268,22 @@ class CocaCaptioner:
             uniforms=uniforms,
         )
 
-    def _result(self, finished: Finished, decoding: Sample | Beam) -> Result:
+    def _tensor(self, image: Image.Image) -> Tensor:
+        """Preprocess an image, once where requests for it follow each other: the engine then encodes it once, too."""
+        if self._pixels is None or self._pixels[0] is not image:
+            start = time.perf_counter()
+            self._pixels = image, self.preprocess(image)
+            self._preprocess_seconds += time.perf_counter() - start
+        return self._pixels[1]
+
+    def _result(self, finished: Finished, of: _Flying) -> Result:
         raw = self.tokenizer.decode(list(finished.tokens))
         text = rules.clean(raw, self._rules)
-        if decoding.cut == "first_sentence":
+        if of.decoding.cut == "first_sentence":
             text = rules.first_sentence(text)
         return Result(
             index=finished.key,
-            draw=finished.draw,
+            draw=of.first_draw + finished.draw,
             text=text,
             raw_text=raw if raw != text else None,
             num_tokens=len(finished.tokens),
@@ -263,5 +293,4 @@ class CocaCaptioner:
 
     def close(self) -> None:
         """Free the caches."""
-        self._engine = None
-        self.plan = None
+        self._engine = self.plan = self._pixels = None

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample
-from captioners.engine.engine import Engine, Finished, Job
+from captioners.engine.engine import Engine
+from captioners.engine.job import Finished, Job
 from captioners.models.arithmetic import Arithmetic, Exact
 from captioners.models.coca_step import CoCaStep
 from captioners.models.tower import encode_exactly

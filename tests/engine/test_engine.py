@@ -7,7 +7,8 @@ import torch
 
 from captioners.core.errors import CaptionersError
 from captioners.decoding.values import Beam, Sample
-from captioners.engine.engine import Engine, Job
+from captioners.engine.engine import Engine
+from captioners.engine.job import Job
 from tests.fakes import ScriptedModel
 
 START, END, VOCABULARY = 6, 7, 8
@@ -77,6 +78,39 @@ def test_an_image_is_encoded_and_remembered_once_for_all_its_draws():
     assert len(found) == 42
     assert model.remembered == list(range(7))
     assert batches == [[0, 1], [2, 3], [4, 5], [6]]
+
+
+def test_neighbours_that_hold_one_image_share_its_encoding_across_batches_too():
+    batches = []
+
+    def encode(batch):
+        batches.append(batch.flatten().tolist())
+        return batch[:, :, None]
+
+    def jobs(shared):
+        for key in range(0, 20, 2):
+            first = job(key)
+            yield first
+            image = first.image if shared else first.image.clone()
+            yield Job(key=key + 1, image=image, draws=1, decoding=FREE, limit=10, uniforms=first.uniforms)
+
+    captions = {}
+    for shared, encoded in ((True, 10), (False, 20)):
+        batches.clear()
+        model = ScriptedModel(counting, slots=5, memories=5)
+        captions[shared], machine = decode(model, jobs(shared), encode=encode, encode_batch=3)
+        assert sum(len(batch) for batch in batches) == machine.images_encoded == encoded
+        assert max(len(batch) for batch in batches) == 3, "a batch is of images, not of jobs"
+        assert machine.encode_seconds > 0
+    assert captions[True] == captions[False] and len(captions[True]) == 20
+
+
+def test_what_was_encoded_last_is_forgotten_with_the_run():
+    machine = engine(ScriptedModel(counting, slots=2, memories=2))
+    one = job(0)
+    for _ in range(2):
+        assert len(list(machine.run([one]))) == 1
+    assert machine.images_encoded == 2
 
 
 def test_the_first_token_may_differ_between_draws_of_one_image():

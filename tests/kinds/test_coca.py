@@ -7,11 +7,13 @@ import torch
 
 import captioners
 from captioners.core.errors import CaptionersError, NotFoundError, UserError
+from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample, parse_decoding
+from captioners.images.decode import read_image
 from captioners.jobs.caption_recipe import CaptionRecipe
 from captioners.jobs.demo import SAMPLES
 from captioners.kinds import _selftest
-from captioners.kinds.captioner import Captioner, CaptionerInfo
+from captioners.kinds.captioner import Captioner, CaptionerInfo, Request
 from captioners.kinds.catalogue import find, known_captioners
 from captioners.kinds.coca import CocaCaptioner
 from captioners.models.arithmetic import Exact
@@ -183,3 +185,57 @@ def test_the_recommended_decoding_is_used_when_nothing_is_said(tiny):
 def test_a_recipe_and_a_captioner_read_the_names_of_contexts_alike():
     for name in (40, 76, 77, 127, 128, 255, 256):
         assert CaptionRecipe(context_length=name).context_length == context_rows(name)
+
+
+def ask(kind, requests):
+    return {(result.index, result.draw): result for result in kind.caption(requests)}
+
+
+def requests_for(picture, **options):
+    decoding = Sample(top_p=0.9, max_tokens=5, min_tokens=0)
+    return Request(image=picture.image, stream=Stream(0, picture.sha256, "m"), decoding=decoding, **options)
+
+
+def test_a_draw_asked_for_by_itself_is_the_draw_among_five_bit_for_bit(tiny):
+    picture = read_image(PHOTOS[0])
+    five = ask(tiny._kind, [requests_for(picture, index=7, draws=5)])
+    alone = ask(tiny._kind, [requests_for(picture, index=7, first_draw=3)])
+    assert alone == {(7, 3): five[7, 3]}
+    assert len({result.text for result in five.values()}) == 5
+    again = ask(tiny._kind, [requests_for(picture, index=7, first_draw=3, attempt=1)])
+    assert again[7, 3].text != five[7, 3].text, "another attempt draws otherwise"
+
+
+def test_one_caption_of_a_beam_cannot_be_asked_for_by_itself(tiny):
+    picture = read_image(PHOTOS[0])
+    with pytest.raises(UserError, match="draw 1 of a beam search"):
+        ask(tiny._kind, [dataclasses.replace(requests_for(picture, index=0, first_draw=1), decoding=Beam(width=2))])
+
+
+def test_requests_of_one_image_object_encode_it_once_and_change_no_bit(tiny):
+    pictures = [read_image(path) for path in PHOTOS]
+
+    def requests(shared):
+        for number, picture in enumerate(pictures):
+            for member in range(2):
+                again = picture if shared else dataclasses.replace(picture, image=picture.image.copy())
+                request = requests_for(again, index=2 * number + member, draws=2)
+                yield dataclasses.replace(request, stream=Stream(0, picture.sha256, f"m{member}"))
+
+    engine = tiny._kind._engine
+    before = engine.images_encoded
+    shared = ask(tiny._kind, requests(True))
+    assert engine.images_encoded - before == len(PHOTOS)
+    apart = ask(tiny._kind, requests(False))
+    assert engine.images_encoded - before == 3 * len(PHOTOS)
+    assert shared == apart and len(shared) == 4 * len(PHOTOS)
+    assert tiny._kind.encode_seconds > 0
+
+
+def test_the_meaning_is_the_same_for_the_same_captioner_and_tells_contexts_apart(tiny):
+    meaning = tiny.card["meaning"]
+    assert meaning == CocaCaptioner("random-tiny").info.meaning
+    other = CocaCaptioner("random-tiny", context_length=40).info.meaning
+    assert {key for key in meaning if meaning[key] != other[key]} == {"weights", "context_length"}
+    plain = CocaCaptioner("random-tiny", exact=False).info.meaning
+    assert {key for key in meaning if meaning[key] != plain[key]} == {"exact"}
