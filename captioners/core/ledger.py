@@ -117,11 +117,12 @@ class Ledger:
         folders = ["ledger"] if layers is None else [f"ledger/{slug(layer)}" for layer in layers]
         for folder in folders:
             for name in self._place.names(folder):
-                entry = self._read(name)
+                entry = self.read(name)
                 if entry is not None:
                     yield entry
 
-    def _read(self, name: str) -> Entry | None:
+    def read(self, name: str) -> Entry | None:
+        """Return the entry of that name; None if the name is taken and not yet filled. Raises as `entries` does."""
         data = self._place.read(name)
         if not data:
             return None  # a name taken but not yet filled, on file systems without hard links

@@ -124,6 +124,16 @@ class RunDir:
                     found.setdefault((record["shard"], record["index"], record["key"], record["reason"]), record)
         return [found[key] for key in sorted(found)]
 
+    def orphans(self, entries: Iterable[Entry] | None = None) -> list[str]:
+        """Return files of rows and quarantine records that none of the entries (default: the whole ledger) names.
+
+        A lost race or a kill leaves them; nobody reads them.
+        """
+        entries = self.ledger.entries() if entries is None else entries
+        known = {name for entry in entries for name in (entry.file, entry.quarantine_file)}
+        found = [name for folder in ("layers", "quarantine") for name in self.place.names(folder)]
+        return [name for name in found if name not in known and not name.endswith("/layer.json")]
+
 
 def open_run(given: str | Path) -> RunDir:
     """Return the run that a RUN argument means: its directory, or `latest` under `runs/`.

@@ -1,0 +1,143 @@
+"""How far a run is: done and left for each member, what was lost and why, where the time went; nothing is changed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from captioners.core.layers import Layer
+from captioners.core.ledger import Counts, Entry
+from captioners.core.run_dir import RunDir, open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberStatus:
+    """One member over all frozen shards."""
+
+    name: str
+    draws: int
+    shards_done: int
+    units_done: int
+    counts: Counts
+    left: int
+    """Samples still to read in the shards whose size is known."""
+    unknown_shards: int
+    """Unfinished shards of which nobody has counted the samples."""
+    flags: Mapping[str, int]
+    """Flag -> rows."""
+    seconds: Mapping[str, float]
+    """Share of the workers' time -> seconds, over all workers."""
+    images_per_second: float | None
+    """Of one worker, all its time counted; None before the first unit."""
+    finished: str
+    """When the last unit ended, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A reason for quarantine."""
+
+    reason: str
+    count: int
+    """Samples (or shards), each counted once though several members met it."""
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A run at this moment."""
+
+    run: str
+    shards: int
+    samples: int | None
+    """Of all frozen shards; None as long as one of them was not counted."""
+    members: Sequence[MemberStatus]
+    quarantine: Sequence[Lost]
+    orphans: int
+    """Files that no ledger entry names."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What -> where."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every member has read every frozen shard."""
+        return bool(self.members) and all(member.shards_done == self.shards for member in self.members)
+
+
+def status(given: str) -> Status:
+    """Return how far a run is, by its ledger, its layers and its frozen inputs.
+
+    Raises:
+        NotFoundError: no such run. UserError: one of its files is damaged; says which.
+    """
+    run = open_run(given)
+    entries = list(run.entries())
+    sizes = _sizes(run.inputs(), entries)
+    known = [size for size in sizes.values() if size is not None]
+    members = [_member(layer, [e for e in entries if e.layer == layer.name], sizes) for layer in run.layers()]
+    return Status(
+        run=run.url,
+        shards=len(sizes),
+        samples=sum(known) if len(known) == len(sizes) else None,
+        members=members,
+        quarantine=_lost(run),
+        orphans=len(run.orphans()),
+        files={
+            "captions": f"{run.place.at('layers')}/MEMBER/",
+            "quarantine": f"{run.place.at('quarantine')}/MEMBER/",
+            "recipe": run.place.at("recipe.yaml"),
+        },
+    )
+
+
+def _sizes(inputs: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> dict[str, int | None]:
+    """Return each frozen shard's number of samples: as frozen, or as a member found that read it to its end."""
+    sizes: dict[str, int | None] = {shard["path"]: shard.get("count") for shard in inputs}
+    sizes.update({entry.shard: entry.stop for entry in entries if entry.last})
+    return sizes
+
+
+def _member(layer: Layer, entries: Sequence[Entry], sizes: Mapping[str, int | None]) -> MemberStatus:
+    parts: dict[str, list[Entry]] = {}
+    for entry in entries:
+        parts.setdefault(entry.shard, []).append(entry)
+    done = {shard for shard, found in parts.items() if is_complete(found)}
+    counts = sum((entry.counts for entry in entries), Counts())
+    seconds: Counter[str] = Counter()
+    for entry in entries:
+        seconds.update(entry.seconds)
+    spent = sum(seconds.values())
+    open_shards = [shard for shard in sizes if shard not in done]
+    left = [
+        size - sum(entry.stop - entry.start for entry in parts.get(shard, ()))
+        for shard in open_shards
+        if (size := sizes[shard]) is not None
+    ]
+    return MemberStatus(
+        name=layer.name,
+        draws=layer.draws,
+        shards_done=len(done),
+        units_done=len(entries),
+        counts=counts,
+        left=sum(left),
+        unknown_shards=sum(sizes[shard] is None for shard in open_shards),
+        flags=dict(sum((Counter(entry.flags) for entry in entries), Counter[str]()).most_common()),
+        seconds=dict(seconds.most_common()),
+        images_per_second=counts.read / spent if spent else None,
+        finished=max((entry.finished for entry in entries), default=""),
+    )
+
+
+def is_complete(parts: Sequence[Entry]) -> bool:
+    """Whether these entries of one shard and layer are all of it: numbered without a gap, to the last one."""
+    numbers = sorted(entry.part for entry in parts)
+    return numbers == list(range(len(parts))) and any(e.last and e.part == numbers[-1] for e in parts)
+
+
+def _lost(run: RunDir) -> list[Lost]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for record in run.quarantine():
+        counts[record["reason"]] += 1
+        examples.setdefault(record["reason"], record["error"])
+    return [Lost(reason=reason, count=count, example=examples[reason]) for reason, count in counts.most_common()]
