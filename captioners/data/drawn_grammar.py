@@ -44,13 +44,15 @@ def parse(caption: str) -> list[Clause]:
     """Return the clauses of a caption in their order, read and unread ones; never raises."""
     clauses = []
     for piece in _BREAKS.split(caption.lower()):
-        for tokens in _split(_replaced(tuple(piece.split()), _SUBSTITUTES), _LINK):
-            clauses.append(_clause(tokens))
+        clauses += [_clause(words) for words in _split(_replaced(tuple(piece.split())))]
     return clauses
 
 
 _BREAKS = re.compile(r"[.,;:|!?\n]|\s-\s")
-_LINK = "&&"
+# Tokens with a space in them, which no word of a caption can be: 'a circle left a square' says no relation.
+_LINK = "and so"
+_RELATIONS = {f"{relation} of": relation for relation in RELATION_WORDS}
+_RELATION_TOKEN = {relation: token for token, relation in _RELATIONS.items()}
 
 _ADJECTIVES = {
     value: name for name, values in (("size", SIZES), ("texture", TEXTURES), ("colour", COLOURS)) for value in values
@@ -58,22 +60,22 @@ _ADJECTIVES = {
 _NUMBER = {word: number for number, word in enumerate(NUMBERS)}
 _ONE = set(NOUNS)
 _MANY = {plural(noun): noun for noun in NOUNS}
-_OPENINGS = {tuple(words.split()): () for words in OPENINGS}
+_OPENINGS = {tuple(words.split()) for words in OPENINGS}
 
 
-def _substitutes() -> dict[_Tokens, _Tokens]:
+def _substitutes() -> dict[_Tokens, str]:
     """Return what is replaced before parsing: other words, relations in several words, links."""
-    table: dict[_Tokens, _Tokens] = {}
+    table: dict[_Tokens, str] = {}
     for word, others in OTHER_WORDS.items():
         for other in others:
-            table[tuple(other.split())] = (word,)
+            table[tuple(other.split())] = _RELATION_TOKEN.get(word, word)
             if word in SHAPES:
-                table[tuple(plural(other).split())] = (plural(word),)
+                table[tuple(plural(other).split())] = plural(word)
     for relation, phrasings in RELATION_WORDS.items():
         for phrasing in phrasings:
-            table[tuple(phrasing.split())] = (relation,)
+            table[tuple(phrasing.split())] = _RELATION_TOKEN[relation]
     for link in LINKS:
-        table[tuple(link.split())] = (_LINK,)
+        table[tuple(link.split())] = _LINK
     return table
 
 
@@ -81,29 +83,38 @@ _SUBSTITUTES = _substitutes()
 _LONGEST = max(map(len, (*_SUBSTITUTES, *_OPENINGS)))
 
 
-def _replaced(tokens: _Tokens, table: dict[_Tokens, _Tokens]) -> list[str]:
+@dataclass(frozen=True)
+class _Word:
+    """A token of the grammar, and the words of the caption that it stands for."""
+
+    token: str
+    text: str
+
+
+def _replaced(tokens: _Tokens) -> list[_Word]:
     """Return the tokens with the longest known sequences replaced, from left to right."""
-    found: list[str] = []
+    found: list[_Word] = []
     at = 0
     while at < len(tokens):
-        length = next((n for n in range(_LONGEST, 0, -1) if tokens[at : at + n] in table), 0)
-        found += table[tokens[at : at + length]] if length else (tokens[at],)
-        at += length or 1
+        length = next((n for n in range(_LONGEST, 0, -1) if tokens[at : at + n] in _SUBSTITUTES), 0)
+        said = tokens[at : at + (length or 1)]
+        found.append(_Word(_SUBSTITUTES.get(said, said[0]), " ".join(said)))
+        at += len(said)
     return found
 
 
-def _split(tokens: Sequence[str], at: str) -> list[list[str]]:
-    pieces: list[list[str]] = [[]]
-    for token in tokens:
-        if token == at:
+def _split(words: Sequence[_Word]) -> list[list[_Word]]:
+    pieces: list[list[_Word]] = [[]]
+    for word in words:
+        if word.token == _LINK:
             pieces.append([])
         else:
-            pieces[-1].append(token)
+            pieces[-1].append(word)
     return [piece for piece in pieces if piece]
 
 
-def _clause(tokens: list[str]) -> Clause:
-    text = " ".join(tokens)
+def _clause(words: list[_Word]) -> Clause:
+    text, tokens = " ".join(word.text for word in words), [word.token for word in words]
     opening = next((n for n in range(_LONGEST, 0, -1) if tuple(tokens[:n]) in _OPENINGS), 0)
     phrase, rest = _phrase(tokens[opening:])
     if phrase is None:
@@ -112,12 +123,12 @@ def _clause(tokens: list[str]) -> Clause:
         return Clause(text, (phrase,))
     if rest[0] == "is":
         rest = rest[1:]
-    if not rest or rest[0] not in RELATION_WORDS:
+    if not rest or rest[0] not in _RELATIONS:
         return Clause(text, ())
     other, left_over = _phrase(rest[1:])
     if other is None or left_over or isinstance(phrase.quantifier, int) or isinstance(other.quantifier, int):
         return Clause(text, ())
-    return Clause(text, (phrase, other), rest[0])
+    return Clause(text, (phrase, other), _RELATIONS[rest[0]])
 
 
 def _phrase(tokens: list[str]) -> tuple[Phrase | None, list[str]]:

@@ -219,6 +219,8 @@ def _wrong(found: Scene) -> str:
                 return f"{name} {getattr(thing, name)!r}"
         if not (type(thing.x) is int and type(thing.y) is int and 0 <= thing.x < CANVAS and 0 <= thing.y < CANVAS):
             return f"a thing at ({thing.x!r}, {thing.y!r})"
+    if type(found.seed) is not int or type(found.index) is not int:
+        return f"seed {found.seed!r}, index {found.index!r}"
     if found.split not in SPLITS or found.background not in BACKGROUNDS:
         return f"split {found.split!r}, background {found.background!r}"
     return "" if 1 <= len(found.things) <= 4 else f"{len(found.things)} things"
