@@ -1,26 +1,23 @@
 """Runs made by hand, straight from the core modules: what `generate` writes, without a model.
 
 Two members over two shards of pictures: draws, flags, a refused caption, quarantine records, a second part, and a
-caption that tries to be HTML. `make_run` returns the run; `PicturesOptions` is the source that its pictures come from.
+caption that tries to be HTML. Its source is a folder of the packaged photos and of drawn pictures.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image, ImageDraw
 
 import captioners
-from captioners.core.errors import NotFoundError
 from captioners.core.layers import Layer, claim
 from captioners.core.ledger import Counts, Entry, slug
 from captioners.core.records import Row, content_digest, to_bytes
 from captioners.core.run_dir import RunDir
-from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
+from captioners.data.source import Shard
 
 SAMPLES = Path(captioners.__file__).parent / "samples"
 HOSTILE = '<script>alert("x")</script> <img src=x onerror=alert(1)> & "quotes" \' {{ 7*7 }}'
@@ -34,39 +31,6 @@ ALT = {
     "rocket": "a rocket takes off into a cloudy sky",
 }
 RECIPE = "job: generate\nmembers:\n  - name: broad\n    captioner: random-tiny\nseed: 7\n"
-
-
-@sources.register("pictures")
-class PicturesOptions(SourceOptions):
-    """A folder with a folder a shard, for tests."""
-
-    kind: Literal["pictures"] = "pictures"
-    path: str
-
-    def open(self):
-        return _Pictures(Path(self.path))
-
-
-class _Pictures:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def shards(self, frozen=()):
-        return [*frozen] or [
-            Shard(path=folder.name, size=0, stamp="", count=len(list(folder.iterdir())))
-            for folder in sorted(self.root.iterdir())
-        ]
-
-    def samples(self, shard: Shard, start: int = 0) -> Iterator[Sample | Unreadable]:
-        for index, file in enumerate(sorted((self.root / shard.path).iterdir())):
-            if index >= start:
-                yield Sample(shard=shard.path, key=file.stem, index=index, image=file.read_bytes())
-
-    def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
-        found = next((self.root / shard.path).glob(f"{key}.*"), None)
-        if found is None:
-            raise NotFoundError(f"{self.root / shard.path}: no picture {key} there any more")
-        return found.read_bytes()
 
 
 def draw_picture(number: int) -> bytes:
@@ -83,13 +47,19 @@ def draw_picture(number: int) -> bytes:
 
 def make_pictures(root: Path, drawn: int = 18) -> dict[str, list[tuple[str, bytes]]]:
     """Write the pictures of both shards and return shard -> (key, bytes): the sample photos, and drawn ones."""
-    photos = [(path.stem, path.read_bytes()) for path in sorted(SAMPLES.glob("*.jpg"))]
-    shards = {"photos": photos, "drawn": [(f"{n:04d}", draw_picture(n)) for n in range(drawn)]}
+    photos = [(f"photos/{path.stem}", path.read_bytes()) for path in sorted(SAMPLES.glob("*.jpg"))]
+    shards = {"photos": photos, "drawn": [(f"drawn/{n:04d}", draw_picture(n)) for n in range(drawn)]}
     for shard, pictures in shards.items():
         (root / shard).mkdir(parents=True, exist_ok=True)
         for key, data in pictures:
-            (root / shard / f"{key}.jpg").write_bytes(data)
+            (root / f"{key}.jpg").write_bytes(data)
     return shards
+
+
+def _frozen(shard: str, pictures: list[tuple[str, bytes]]) -> dict[str, object]:
+    """Return a shard as it was frozen, with the picture before all others that nobody could read."""
+    files = [[f"{shard}/broken.jpg", 9, 0], *([f"{key}.jpg", len(data), 0] for key, data in pictures)]
+    return asdict(Shard(path=shard, size=1, stamp="1", count=len(files), where={"files": files}))
 
 
 def make_run(folder: Path, *, drawn: int = 18, members: int = 2, draws: int = 2, finish: bool = True) -> RunDir:
@@ -97,11 +67,9 @@ def make_run(folder: Path, *, drawn: int = 18, members: int = 2, draws: int = 2,
     pictures = make_pictures(folder / "pictures", drawn)
     run = RunDir(folder / "runs" / "broad-and-brief")
     run.write_recipe(RECIPE)
-    run.begin({"seed": 7, "unit_samples": 12, "source": {"kind": "pictures", "path": str(folder / "pictures")}})
-    # One sample more than there are pictures: the first of every shard could not be read.
-    run.freeze(
-        [asdict(Shard(path=name, size=1, stamp="1", count=len(found) + 1)) for name, found in sorted(pictures.items())]
-    )
+    root = str(folder / "pictures")
+    run.begin({"seed": 7, "unit_samples": 12, "source": {"kind": "folder", "inputs": [root], "root": root}})
+    run.freeze([_frozen(name, found) for name, found in sorted(pictures.items())])
     names = ["broad", "brief", "beam"][:members]
     for number, name in enumerate(names):
         layer = _layer(name, draws)
@@ -173,14 +141,14 @@ def _commit(run: RunDir, layer: Layer, shard: str, pictures, part: int, start: i
 
 def _unreadable(shard: str) -> dict[str, object]:
     error = f"{shard}/broken.jpg: the file ends before the picture does (image file is truncated); copy it again"
-    return {"shard": shard, "key": "broken", "index": 0, "reason": "truncated", "error": error, "offset": None}
+    return {"shard": shard, "key": f"{shard}/broken", "index": 0, "reason": "truncated", "error": error, "offset": None}
 
 
 def _row(shard: str, picture: tuple[str, bytes], index: int, member: str, draw: int) -> Row:
     key, data = picture
     number = index - 1
     disc, square = COLOURS[number % 6], COLOURS[(number + 2) % 6]
-    text = ALT.get(key) or f"a {disc} disc and a {square} square on a light ground"
+    text = ALT.get(key.removeprefix("photos/")) or f"a {disc} disc and a {square} square on a light ground"
     if draw:
         text = f"there is {text}"
     flags: list[str] = []

@@ -114,14 +114,14 @@ def test_pictures_that_are_gone_changed_or_broken_say_so_in_their_place(tmp_path
     text = Path(written.path).read_text()
     assert written.missing == 2
     assert text.count("<img src") == 10 - 2
-    assert "no picture 0000 there any more" in text
-    assert "drawn: 0001 is another picture now than the one that was captioned" in text
+    assert "drawn/0000.jpg: is gone since the run began" in text
+    assert "drawn: drawn/0001 is another picture now than the one that was captioned" in text
 
 
 def test_a_run_whose_source_is_unknown_still_has_its_page(tmp_path):
     run = make_run(tmp_path, drawn=3)
     settled = Path(run.place.at("run.json"))
-    settled.write_text(settled.read_text().replace('"pictures"', '"vanished"'))
+    settled.write_text(settled.read_text().replace('"folder"', '"vanished"'))
     written = report(run)
     assert written.missing == written.images == 9
     assert "no source is named &#39;vanished&#39;" in Path(written.path).read_text()

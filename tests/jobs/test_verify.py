@@ -91,7 +91,7 @@ def test_a_file_written_anew_with_one_row_less_is_found(run):
     findings = "\n".join(verify(run).findings)
     assert "its rows are not those that were written (content digest)" in findings
     assert "counts 22 rows, and its file has 21" in findings
-    assert "1 samples have not 2 draws, such as 0010 (1)" in findings
+    assert "1 samples have not 2 draws, such as drawn/0010 (1)" in findings
 
 
 def test_a_changed_text_whose_file_hash_was_mended_is_found_by_the_content_digest(run):
@@ -148,7 +148,7 @@ def test_an_entry_copied_under_another_part_is_found(run):
     findings = "\n".join(verify(run).findings)
     assert "which is not its name; remove it" in findings
     assert "part 1 is there twice" in findings
-    assert "14 captions are there more than once: 0011 draw 0, 0011 draw 1, 0012 draw 0" in findings
+    assert "14 captions are there more than once: drawn/0011 draw 0, drawn/0011 draw 1, drawn/0012 draw 0" in findings
 
 
 def test_a_part_made_twice_under_another_number_is_found(run):
@@ -177,7 +177,7 @@ def test_rows_out_of_order_repeated_or_of_another_unit_are_found(run):
     rewrite_rows(run, entry, rows[::-1])
     assert "not in the order of samples and draws" in only(run)
     rewrite_rows(run, entry, [rows[0], rows[0], *rows[2:]])
-    assert any("1 captions are there more than once: 0000 draw 0" in finding for finding in verify(run).findings)
+    assert any("1 captions are there more than once: drawn/0000 draw 0" in finding for finding in verify(run).findings)
     rewrite_rows(run, entry, [{**row, "member": "brief"} for row in rows])
     assert "22 rows are of another shard or member, such as drawn, brief" in only(run)
     rewrite_rows(run, entry, [{**row, "index": row["index"] + 5} for row in rows])
