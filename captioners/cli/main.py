@@ -24,6 +24,10 @@ VERBS: dict[str, dict[str, str]] = {
         "fetch": "Download a captioner's weights ahead, to run offline later.",
         "doctor": "Say what this machine has; paste it into a bug report.",
     },
+    "Train": {
+        "pretrain": "Train a captioner from random weights.",
+        "finetune": "Train a captioner further, on captions of yours.",
+    },
     "Caption": {
         "caption": "Caption a photo, several, a folder, or what a recipe says.",
         "export": "Write a captioner or its captions in a form that others read.",

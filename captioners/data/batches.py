@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,11 @@ from torch import Tensor
 
 from captioners.core.errors import ImageError, UserError
 from captioners.core.seeds import permutation, uniforms
+from captioners.data.choices import Captions
 from captioners.data.source import Sample, Source, Unreadable
 from captioners.images.decode import Profile, read_image
 from captioners.images.preprocess import Preprocess
 from captioners.text.tokenizer import Tokenizer
-
-Captions = Literal["random_per_image", "per_caption", "first"]
-"""Several captions of one image: one drawn anew each epoch, each a sample of its own, or the first alone."""
 
 _DECODERS = 4
 _AT_ONCE = 256

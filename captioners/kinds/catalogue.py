@@ -4,11 +4,15 @@ A captioner is given as a name of this catalogue, the directory of one, `local-d
 `MODEL/TAG`, `MODEL@FILE` (plain weights and the architecture they fit), or `random:MODEL` (to try things).
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from captioners.core.errors import NotFoundError, near
+
+CONFIG = "open_clip_config.json"
+"""What makes a folder a captioner's directory."""
 
 OriginKind = Literal["random", "directory", "hub", "tag", "file"]
 
@@ -169,4 +173,17 @@ def _by_form(captioner: str) -> KnownCaptioner | None:
 
 
 def _directory(path: str) -> KnownCaptioner:
-    return KnownCaptioner(Path(path).expanduser().resolve().name, Origin("directory", path), "a directory", _UNKNOWN)
+    """Return the captioner in a directory, or in the directory of the training run that made it."""
+    folder = Path(path).expanduser()
+    if not (folder / CONFIG).is_file() and (folder / "captioner" / CONFIG).is_file():
+        folder, path = folder / "captioner", str(Path(path) / "captioner")
+    return KnownCaptioner(_name_of(folder), Origin("directory", path), "a directory", _UNKNOWN)
+
+
+def _name_of(folder: Path) -> str:
+    """Return the name on a directory's card, or its own; what is wrong with a card is told when it is loaded."""
+    try:
+        name = json.loads((folder / "captioner.json").read_text(encoding="utf-8")).get("name")
+    except (OSError, ValueError, AttributeError):
+        name = None
+    return name if isinstance(name, str) and name else folder.resolve().name

@@ -3,11 +3,12 @@
 Captions are padded to the context, and most of it is padding. Three cuts leave every loss and gradient as it is:
 
 - Text is trimmed to T' = min(C, n + 1) columns, n being the longest caption's tokens with start and end. One pad column
-  stays, because open_clip's mask is shifted by one: CLS sees the first pad. CLS keeps the last row of the position table.
+  stays, because open_clip's mask is shifted by one: CLS sees the first pad. CLS keeps the position table's last row.
 - Without a contrastive loss there is no CLS, no padding mask and no projection: a token never sees what comes after it.
 - The vocabulary is scored where there is a label only.
 
-Axes: B images, C context length, T' text columns, S decoder positions (n - 1), L labels of the batch, D width, V vocabulary.
+Axes: B images, C context length, T' text columns, S decoder positions (n - 1), L labels of the batch, D width,
+V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ def _mask(ids: Tensor, dtype: torch.dtype, *, cls: bool) -> Tensor:
 def _block(block: Any, x: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
     """Return a residual block of x [B, T, D]: attention, causal or over `memory` [B, N, D], then the MLP."""
     x = x + block.ls_1(_attend(block.attn, block.ln_1(x), memory, mask))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+    out: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
+    return out
 
 
 def _attend(attention: Any, x: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:

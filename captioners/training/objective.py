@@ -32,7 +32,7 @@ class LossParts:
 
 
 class CoCaObjective(Options):
-    """`caption_weight` x caption loss + `contrastive_weight` x contrastive loss; the paper's weights are the defaults."""
+    """`caption_weight` x caption loss + `contrastive_weight` x contrastive loss; the default is the paper's."""
 
     caption_weight: float = Field(2.0, gt=0)
     """Weight of the caption loss."""
@@ -68,7 +68,7 @@ class CoCaObjective(Options):
     def untrained(self, model: "nn.Module", tune: Tune = "all") -> set[str]:
         """Return the names of the parameters that get no gradient: frozen by `tune`, or out of this objective's reach.
 
-        They must be left out of the optimizer and of gradient reduction, or distributed training waits for them forever.
+        They must be left out of the optimizer and of gradient reduction: distributed training would wait for them.
         """
         from captioners.models.coca_training import unused_without_contrast
 
@@ -78,7 +78,7 @@ class CoCaObjective(Options):
         return names
 
     def after_step(self, model: "nn.Module") -> None:
-        """Keep the contrastive temperature at 1/100 or above, as CLIP's training does (arXiv 2103.00020, section 2.5)."""
+        """Keep the contrastive temperature at 1/100 or above, as CLIP's training does (arXiv 2103.00020, 2.5)."""
         import math
 
         import torch

@@ -48,7 +48,8 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
-    "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.report_words"},  # its parts
+    "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
+    "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
 }
 """A job imports no other job, except here; the torch-free recipe models (`*_recipe`) are open to all."""
 

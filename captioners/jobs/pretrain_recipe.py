@@ -1,0 +1,38 @@
+"""What `captioners pretrain` can be told: an architecture, a tokenizer, and how to train them from random weights."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from captioners.core.options import Options
+from captioners.core.recipe import job_recipes
+from captioners.jobs.train_recipe import TrainRecipe
+
+
+class Pieces(Options):
+    """A SentencePiece unigram model, trained on the captions of the source."""
+
+    vocab_size: int = Field(ge=300)
+    """Ids: 4 special ones, 256 bytes, and pieces."""
+
+
+class TrainedTokenizer(Options):
+    """A tokenizer of the captioner's own."""
+
+    sentencepiece: Pieces
+    """How it is trained."""
+
+
+@job_recipes.register("pretrain")
+class PretrainRecipe(TrainRecipe):
+    """Train a captioner from random weights."""
+
+    job: Literal["pretrain"] = "pretrain"
+    model: str | dict[str, Any] = "coca_ViT-L-14"
+    """An open_clip architecture (`coca_...`), or open_clip's model configuration written out."""
+    tokenizer: Literal["clip"] | TrainedTokenizer = "clip"
+    """CLIP's, or `{sentencepiece: {vocab_size: N}}`, trained on the captions; it sets the model's vocabulary."""
+    lr: float = Field(1e-3, gt=0)
+    """Peak learning rate; after the warm-up a cosine takes it to 0."""
+    weight_decay: float = Field(0.2, ge=0)
+    """Of matrices; gains, biases, positions and scales are not decayed."""

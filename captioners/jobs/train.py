@@ -1,0 +1,230 @@
+"""Pretrain or fine-tune a CoCa: read the set, train, write a captioner. The same command continues a stopped run.
+
+runs/finetune-1a2b3c/
+    recipe.yaml       what is done, everything written out
+    captioner/        the result: what `captioners caption -c` and plain open_clip open; only there when it is finished
+    metrics.jsonl     loss, learning rate, gradient norm, samples/s
+    skipped.jsonl     what of the data could not be read, and why
+    checkpoints/      weights, optimizer and position; needed only to go on
+    tokenizer/        the tokenizer that a pretraining trained
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioners.core.errors import UserError
+from captioners.core.options import meaning_of
+from captioners.core.recipe import resolved
+from captioners.data.batches import MemoryBatches, TrainingSet, read_training_set
+from captioners.data.source import Source
+from captioners.images.preprocess import Preprocess
+from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
+from captioners.kinds.directory import write_open_clip
+from captioners.training.devices import accelerator_for
+from captioners.training.loop import Plan, Record, Trainer
+
+Progress = Record
+"""What is shown while a run trains."""
+_MOST_WARMUP = 1000
+
+
+@dataclass
+class TrainRun:
+    """What a run did."""
+
+    directory: Path
+    captioner: Path
+    """The captioner's own directory."""
+    images: int
+    captions: int
+    cut: int
+    """Captions that were longer than the context, and were cut."""
+    skipped: list[dict[str, str]]
+    """Shard, key, reason and error of what could not be read."""
+    resumed_from: int
+    """Steps done by earlier starts."""
+    steps: int
+    last: Record | None = None
+    """The last step's; None where a resumed run had nothing left to do."""
+
+
+def train(
+    recipe: Recipe, show: Callable[[Record], None] = lambda _: None, say: Callable[[str], None] = lambda _: None
+) -> TrainRun:
+    """Train as the recipe says and return the run; `show` gets each record of metrics, `say` what happens between.
+
+    Raises:
+        UserError: a mistake in the recipe, or the output is another run's, or finished.
+        InterruptedRunError: it was stopped; a checkpoint is written. NeedsLookError: the loss is no number any more.
+    """
+    check_licence(recipe)
+    directory = _directory(recipe)
+    with _alone(directory):
+        (directory / "recipe.yaml").write_text(resolved(recipe), encoding="utf-8")
+        source = recipe.source.open()
+        start = start_of(recipe, source, directory)
+        preprocess = preprocess_of(start.loaded)
+        held = _read(recipe, source, start, preprocess, directory, say)
+        return _train(recipe, start, preprocess, held, directory, show, say)
+
+
+def _train(
+    recipe: Recipe,
+    start: Start,
+    preprocess: Preprocess,
+    held: TrainingSet,
+    directory: Path,
+    show: Callable[[Record], None],
+    say: Callable[[str], None],
+) -> TrainRun:
+    last: list[Record] = []
+
+    def shown(record: Record) -> None:
+        last[:] = [record]
+        show(record)
+
+    with accelerator_for(recipe.device, recipe.precision, recipe.trackers, directory) as accelerator:
+        trainer = Trainer(
+            start.loaded.model,
+            recipe.objective,
+            MemoryBatches(held, recipe.batch_size, recipe.seed, recipe.captions),
+            preprocess.normalised,
+            plan=_plan(recipe),
+            folder=directory,
+            accelerator=accelerator,
+            facts=_facts(recipe, start, held, accelerator.mixed_precision),
+        )
+        run = TrainRun(
+            directory=directory,
+            captioner=directory / "captioner",
+            images=len(held.keys),
+            captions=held.num_captions,
+            cut=held.cut,
+            skipped=held.skipped,
+            resumed_from=trainer.step,
+            steps=recipe.steps,
+        )
+        trained = sum(parameter.numel() for parameter in trainer.parameters.values())
+        whole = sum(parameter.numel() for parameter in start.loaded.model.parameters())
+        say(
+            f"{run.images:,} images, {run.captions:,} captions ({run.cut:,} cut to the context); {trained / 1e6:.2f} "
+            f"of {whole / 1e6:.2f} million parameters are trained on {accelerator.device}"
+            + (f"; going on after step {trainer.step}" if trainer.step else "")
+        )
+        trainer.run(shown)
+    start.loaded.model.eval().to("cpu")
+    write_open_clip(start.loaded, start.tokenizer, _card(recipe, start, held, directory), run.captioner,
+                    save_dtype=recipe.save_dtype)  # fmt: skip
+    run.last = last[0] if last else None
+    return run
+
+
+def _read(
+    recipe: Recipe,
+    source: Source,
+    start: Start,
+    preprocess: Preprocess,
+    directory: Path,
+    say: Callable[[str], None],
+) -> TrainingSet:
+    held = read_training_set(
+        source,
+        preprocess,
+        start.tokenizer,
+        start.loaded.context_length,
+        profile=recipe.decode_profile,
+        max_bytes=int(recipe.memory_gb * 1e9),
+    )
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in held.skipped)
+    (directory / "skipped.jsonl").write_text(lines, encoding="utf-8")
+    if held.skipped:
+        say(
+            f"{len(held.skipped):,} of {held.read:,} samples were skipped (all in {directory / 'skipped.jsonl'}); "
+            f"the first, {held.skipped[0]['reason']}: {held.skipped[0]['error']}"
+        )
+    return held
+
+
+def _plan(recipe: Recipe) -> Plan:
+    warmup = min(_MOST_WARMUP, recipe.steps // 20) if recipe.warmup is None else recipe.warmup
+    return Plan(
+        steps=recipe.steps,
+        lr=recipe.lr,
+        warmup=warmup,
+        weight_decay=recipe.weight_decay,
+        tune=recipe.tune,
+        checkpoint_every=recipe.checkpoint_every,
+        keep_checkpoints=recipe.keep_checkpoints,
+        log_every=recipe.log_every,
+    )
+
+
+def _facts(recipe: Recipe, start: Start, held: TrainingSet, precision: str) -> dict[str, Any]:
+    """Return what decides every step: a stopped run goes on only under the same."""
+    meant = meaning_of(recipe)
+    for name in ("source", "init", "save_dtype", "precision"):  # the first two by what they hold, below
+        meant.pop(name, None)
+    return {
+        **meant,
+        "precision": precision,
+        "init": start.came_from.get("digest", "random"),
+        "tokenizer": start.tokenizer.digest,
+        "data": held.digest,
+    }
+
+
+def _card(recipe: Recipe, start: Start, held: TrainingSet, directory: Path) -> dict[str, Any]:
+    what = "fine-tuning data" if start.came_from else "training data"
+    licences = {**start.licences, "weights": start.licences.get("weights", "unspecified")}
+    name = recipe.name or directory.name
+    licences[what if what not in licences else f"{what} of {name}"] = recipe.data_licence
+    meant = {key: value for key, value in meaning_of(recipe).items() if key != "init"}  # it may be a path
+    return {
+        "name": name,
+        "licences": licences,
+        "recommended_decoding": (recipe.recommended_decoding or start.recommended).model_dump(
+            mode="json", exclude_none=True
+        ),
+        "init": start.came_from or None,
+        "recipe": meant,
+        "data": {"images": len(held.keys), "captions": held.num_captions, "digest": held.digest},
+    }
+
+
+def _directory(recipe: Recipe) -> Path:
+    """Make the run's folder, or find it; raise UserError if it is finished, or something else is there."""
+    asked = json.dumps([meaning_of(recipe), recipe.source.model_dump(mode="json")], sort_keys=True)
+    name = f"{recipe.job}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
+    directory = Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
+    if (directory / "captioner").exists():
+        raise UserError(
+            f"{directory}: this run is finished, its captioner is {directory / 'captioner'}; name another output"
+        )
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "recipe.yaml").is_file():
+        raise UserError(f"{directory}: the folder is not empty and holds no training run; name another output")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"output {directory}: a file stands where a folder is needed; name another output") from None
+    except PermissionError:
+        raise UserError(f"output {directory}: may not be written; name another output") from None
+    return directory
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep a second process out; the system lets go of the lock whatever ends this one."""
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{directory}: another process is training here; wait for it, or name another output"
+            ) from None
+        yield

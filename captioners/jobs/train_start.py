@@ -1,0 +1,103 @@
+"""What a training run begins with: a captioner that is there, or random weights and a tokenizer made for the data."""
+
+import os
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from captioners.core.errors import UserError
+from captioners.data.batches import captions_of
+from captioners.data.source import Source
+from captioners.decoding.values import Beam, Sample
+from captioners.images.preprocess import Preprocess
+from captioners.jobs.finetune_recipe import FinetuneRecipe
+from captioners.jobs.pretrain_recipe import PretrainRecipe
+from captioners.kinds import loading
+from captioners.kinds.catalogue import find
+from captioners.models import coca
+from captioners.models.weights import weights_digest
+from captioners.text.pieces import SentencePieceTokenizer, train_sentencepiece
+from captioners.text.tokenizer import ClipTokenizer, Tokenizer
+
+Recipe = PretrainRecipe | FinetuneRecipe
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training begins with."""
+
+    loaded: coca.LoadedCoCa
+    tokenizer: Tokenizer
+    licences: dict[str, str]
+    recommended: Sample | Beam
+    came_from: dict[str, str] = field(default_factory=dict)
+    """Name and digest of the captioner it was; empty for random weights."""
+
+
+def start_of(recipe: Recipe, source: Source, directory: Path) -> Start:
+    """Return what the recipe's run begins with; a tokenizer made for the data is kept in `directory`.
+
+    Raises:
+        UserError, NotFoundError: no such captioner or architecture, or one that may not or cannot be trained.
+    """
+    start = _finetuned(recipe) if isinstance(recipe, FinetuneRecipe) else _pretrained(recipe, source, directory)
+    if recipe.context_length is None:
+        return start
+    return replace(start, loaded=coca.resize_context(start.loaded, recipe.context_length))
+
+
+def check_licence(recipe: Recipe) -> None:
+    """Raise UserError if the captioner to start from forbids commercial use and the recipe does not allow that."""
+    known = find(recipe.init) if isinstance(recipe, FinetuneRecipe) else None
+    if known is not None and known.noncommercial and not getattr(recipe, "allow_noncommercial", False):
+        raise UserError(
+            f"captioner {known.name} has a non-commercial licence ({known.licences.get('weights', 'see its card')}); "
+            "say `allow_noncommercial=true` if your use allows that"
+        )
+
+
+def _finetuned(recipe: FinetuneRecipe) -> Start:
+    known = find(recipe.init)
+    loaded = loading.load(known)
+    for tensor in (*loaded.coca.model.parameters(), *loaded.coca.model.buffers()):
+        tensor.data = tensor.data.clone()  # it may be a view into a mapped file, which training must not write to
+    digest = weights_digest(loaded.coca.model.state_dict())
+    return Start(
+        loaded.coca, loaded.tokenizer, loaded.licences, loaded.recommended, {"name": known.name, "digest": digest}
+    )
+
+
+def _pretrained(recipe: PretrainRecipe, source: Source, directory: Path) -> Start:
+    config = deepcopy(recipe.model) if isinstance(recipe.model, dict) else coca.architecture(recipe.model)
+    if not all(isinstance(config.get(part), dict) for part in ("vision_cfg", "text_cfg", "multimodal_cfg")):
+        raise UserError(
+            "model: this is no CoCa configuration; it needs vision_cfg, text_cfg and multimodal_cfg, as open_clip's "
+            "coca_*.json have them"
+        )
+    text_cfg = config["text_cfg"]
+    tokenizer: Tokenizer
+    if recipe.tokenizer == "clip":
+        tokenizer = ClipTokenizer()
+        text_cfg.pop("hf_tokenizer_name", None)
+    else:
+        tokenizer = _pieces(recipe.tokenizer.sentencepiece.vocab_size, source, directory / "tokenizer")
+        text_cfg["hf_tokenizer_name"] = "this-directory"  # open_clip reads the tokenizer's files beside the model
+    text_cfg["vocab_size"] = tokenizer.vocab_size
+    loaded = coca.LoadedCoCa(coca.build(config, recipe.seed), config)
+    return Start(loaded, tokenizer, {}, Beam())
+
+
+def _pieces(vocab_size: int, source: Source, folder: Path) -> SentencePieceTokenizer:
+    """Return the run's tokenizer: made at its first start, read again at later ones."""
+    file = folder / "sentencepiece.model"
+    if not file.is_file():
+        folder.mkdir(exist_ok=True)
+        draft = folder / f".{os.getpid()}.model"
+        train_sentencepiece(captions_of(source), vocab_size, draft)
+        draft.replace(file)
+    return SentencePieceTokenizer(file)
+
+
+def preprocess_of(loaded: coca.LoadedCoCa) -> Preprocess:
+    """Return what this model is to be shown pictures through."""
+    return Preprocess({"size": loaded.model_cfg["vision_cfg"].get("image_size", 224), **loaded.preprocess_cfg})
