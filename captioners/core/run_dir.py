@@ -135,6 +135,12 @@ class RunDir:
         return [name for name in found if name not in known and not name.endswith("/layer.json")]
 
 
+def is_complete(parts: Sequence[Entry]) -> bool:
+    """Whether these entries of one shard and layer are all of it: numbered without a gap, to the shard's end."""
+    numbers = sorted(entry.part for entry in parts)
+    return numbers == list(range(len(parts))) and any(entry.last and entry.part == numbers[-1] for entry in parts)
+
+
 def open_run(given: str | Path) -> RunDir:
     """Return the run that a RUN argument means: its directory, or `latest` under `runs/`.
 

@@ -16,7 +16,7 @@ from captioners.core.storage import Place
 from captioners.data.run_pictures import RunPictures
 from captioners.images.decode import read_image
 from captioners.jobs.report_data import Gathered, gather
-from captioners.jobs.report_words import decoding_words, layer_provenance, run_provenance
+from captioners.jobs.run_words import decoding_words, layer_provenance, run_provenance
 from captioners.report.histogram import histograms
 from captioners.report.page import Caption, Mark, Member, Page, Picture, Reason, Section, render
 
