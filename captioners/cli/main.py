@@ -30,6 +30,7 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "Caption": {
         "caption": "Caption a photo, several, a folder, or what a recipe says.",
+        "generate": "Caption shards with an ensemble; the same command resumes.",
         "export": "Write a captioner or its captions in a form that others read.",
     },
     "Data": {

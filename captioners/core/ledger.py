@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from captioners.core.errors import UserError
+from captioners.core.errors import NotFoundError, UserError
 from captioners.core.storage import Place
 
 _LONGEST_NAME = 120
@@ -69,7 +69,7 @@ class Entry:
     quarantine_file: str = ""
     """Name of a JSONL file with a record per quarantined sample; empty when there is none."""
     reasons: dict[str, int] = field(default_factory=dict)
-    """Quarantine reason -> samples."""
+    """Quarantine reason -> records; a fault of the shard itself is one here, and in no sum of samples."""
     flags: dict[str, int] = field(default_factory=dict)
     """Flag -> rows."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -107,6 +107,14 @@ class Ledger:
     def name(layer: str, shard: str, part: int) -> str:
         """Return the name of a unit's entry."""
         return f"ledger/{slug(layer)}/{slug(shard)}.{part:05d}.json"
+
+    def find(self, layer: str, shard: str, part: int) -> Entry | None:
+        """Return a unit's entry, or None while it is not done."""
+        name = self.name(layer, shard, part)
+        try:
+            return self.read(name)
+        except NotFoundError:
+            return None
 
     def entries(self, layers: Iterable[str] | None = None) -> Iterator[Entry]:
         """Yield all entries, or those of some layers, sorted by layer, shard name and part.

@@ -10,13 +10,17 @@ ledger/MEMBER/SHARD.PART.json    one entry per finished unit
 """
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioners.core import layers, records
+from captioners.core import faults, layers, records
 from captioners.core.errors import CaptionersError, NotFoundError, UserError, near
-from captioners.core.ledger import Entry, Ledger
+from captioners.core.ledger import Entry, Ledger, slug
+from captioners.core.stopping import shielded
 from captioners.core.storage import Place
 
 if TYPE_CHECKING:
@@ -91,6 +95,53 @@ class RunDir:
         for entry in self.ledger.entries(members):
             if known.get(entry.layer) == entry.fingerprint:
                 yield entry
+
+    def commit(
+        self,
+        entry: Entry,
+        rows: Sequence[records.Row],
+        facts: Mapping[str, str],
+        quarantined: Sequence[Mapping[str, Any]] = (),
+        form: records.Format = "parquet",
+    ) -> Entry | None:
+        """Store a finished unit: its rows and quarantine records under names of their own, then its entry, exclusively.
+
+        Returns the entry as stored, or None if another worker had stored this unit: its rows stand, ours are removed. A
+        kill in between leaves files that no entry names; a failure (a full disk) takes them away again.
+        """
+        name = f"{slug(entry.layer)}/{slug(entry.shard)}.{entry.part:05d}.{uuid.uuid4().hex[:8]}"
+        data = records.to_bytes(rows, facts, form) if rows else b""
+        lines = [json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n" for record in quarantined]
+        whole = replace(
+            entry,
+            file=f"layers/{name}.{form}" if rows else "",
+            digest=records.content_digest(rows),
+            file_sha256=sha256(data).hexdigest() if rows else "",
+            quarantine_file=f"quarantine/{name}.jsonl" if lines else "",
+        )
+        files = {whole.file: data, whole.quarantine_file: "".join(lines).encode()}
+        stored = False
+        with shielded():
+            try:
+                faults.point("before_data")
+                for file, content in files.items():
+                    if file:
+                        self.place.write(file, content)
+                faults.point("after_data")
+                faults.point("before_entry")
+                stored = self.ledger.commit(whole)
+                faults.point("after_entry")
+            finally:
+                if not stored and not self._names(whole):
+                    for file in files:
+                        if file:
+                            self.place.remove(file)
+        return whole if stored else None
+
+    def _names(self, entry: Entry) -> bool:
+        """Whether the ledger names this entry's files: an entry may stand although creating it seemed to fail."""
+        found = self.ledger.find(entry.layer, entry.shard, entry.part)
+        return found is not None and (found.file, found.quarantine_file) == (entry.file, entry.quarantine_file)
 
     def rows(self, entry: Entry) -> "pyarrow.Table":
         """Return the rows of one unit; raise UserError if their file is gone or damaged."""

@@ -68,12 +68,9 @@ def find_pictures(inputs: list[str]) -> list[Path]:
 
 def check_licence(recipe: CaptionRecipe) -> None:
     """Raise UserError if the licence forbids commercial use and the recipe does not allow that (design promise 7)."""
-    known = find(recipe.captioner)
-    if known.noncommercial and not recipe.allow_noncommercial:
-        raise UserError(
-            f"captioner {known.name} has a non-commercial licence ({known.licences.get('weights', 'see its card')}); "
-            "say `allow_noncommercial=true` if your use allows that"
-        )
+    refused = find(recipe.captioner).refusal(recipe.allow_noncommercial)
+    if refused:
+        raise UserError(refused)
 
 
 def load_captioner(recipe: CaptionRecipe) -> Captioner:

@@ -43,6 +43,16 @@ class KnownCaptioner:
     size: str = ""
     """What `fetch` downloads."""
 
+    def refusal(self, allow_noncommercial: bool) -> str | None:
+        """Say why its licence forbids the use, or None: non-commercial ones have to be allowed (design promise 7)."""
+        if not self.noncommercial or allow_noncommercial:
+            return None
+        licence = self.licences.get("weights", "see its card")
+        return (
+            f"captioner {self.name} has a non-commercial licence ({licence}); "
+            "say `allow_noncommercial=true` if your use allows that"
+        )
+
 
 _LAION = {"weights": "MIT", "training data": "LAION-2B (links; images under their own licences)"}
 _COCO = {**_LAION, "fine-tuning data": "MSCOCO captions CC BY 4.0, images under Flickr terms"}

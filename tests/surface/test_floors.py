@@ -50,6 +50,22 @@ JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
     "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
     "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
+    "captioners.jobs.generate": {  # its parts
+        "captioners.jobs.generate_setup",
+        "captioners.jobs.generate_watch",
+        "captioners.jobs.generate_worker",
+    },
+    "captioners.jobs.generate_setup": {"captioners.jobs.generate_worker"},
+    "captioners.jobs.generate_watch": {"captioners.jobs.generate_worker"},
+    "captioners.jobs.generate_worker": {"captioners.jobs.generate_stream", "captioners.jobs.generate_units"},
+    "captioners.jobs.generate_stream": {"captioners.jobs.generate_units"},
+    "captioners.jobs.show": {"captioners.jobs.remake", "captioners.jobs.run_words"},  # its parts
+    "captioners.jobs.verify": {  # its parts; the samples of `--again` are chosen as those of a report are
+        "captioners.jobs.remake",
+        "captioners.jobs.report_data",
+        "captioners.jobs.verify_weights",
+    },
+    "captioners.jobs.verify_weights": {"captioners.jobs.remake"},  # both read the run's recipe
 }
 """A job imports no other job, except here; the torch-free recipe models (`*_recipe`) are open to all."""
 

@@ -16,7 +16,7 @@ def main():
     failed = []
     for name in recipe_names():
         with tempfile.TemporaryDirectory() as folder:
-            recipe = read_recipe(name, [f"inputs=['{photos}']", f"output='{folder}/out.jsonl'"], smoke=True)
+            recipe = read_recipe(name, _overrides(name, photos, folder), smoke=True)
             saved = Path(folder, f"{name.replace('/', '-')}.yaml")
             saved.write_text(resolved(recipe.options), encoding="utf-8")
             command = [sys.executable, "-m", "captioners", recipe.job, str(saved)]
@@ -25,6 +25,12 @@ def main():
         failed += [name] if code else []
     print(f"{len(recipe_names())} recipes, {len(failed)} failed, {len(without)} without a smoke section")
     return 1 if failed or without else 0
+
+
+def _overrides(name, photos, folder):
+    if read_recipe(name).job == "generate":
+        return [f"source.inputs=['{photos}']", f"output='{folder}/out'"]
+    return [f"inputs=['{photos}']", f"output='{folder}/out.jsonl'"]
 
 
 if __name__ == "__main__":

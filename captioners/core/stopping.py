@@ -1,0 +1,52 @@
+"""Stop on Ctrl-C and SIGTERM at once, but never in the middle of a commit.
+
+Inside `stoppable` both signals raise KeyboardInterrupt in the main thread; inside `shielded` they wait for its end.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_depth = 0
+_pending = False
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    global _pending  # noqa: PLW0603  # a signal belongs to the process, and so does its state
+    if _depth:
+        _pending = True
+        return
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn both signals into KeyboardInterrupt; in other threads than the main one, change nothing."""
+    global _pending  # noqa: PLW0603
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        _pending = False
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Let what is inside run to its end; a signal that came meanwhile then raises KeyboardInterrupt."""
+    global _depth, _pending  # noqa: PLW0603
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        if _pending and not _depth:
+            _pending = False
+            raise KeyboardInterrupt
