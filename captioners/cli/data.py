@@ -39,3 +39,28 @@ def draw(
     shards = data_draw(options, typer.echo)
     typer.echo(f"{sum(shards.values())} scenes of the split {split} in {len(shards)} shards")
     done(out)
+
+
+@app.command()
+def pack(
+    inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A folder, a JSONL file, tars or a quoted pattern.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the shards; new or empty.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the source: caption_column=text.")
+    ] = None,
+    per_shard: Annotated[int, typer.Option(min=1, help="Samples in a tar.")] = 1000,
+) -> None:
+    """Pack pictures and their captions into webdataset shards; the images' bytes stay as they are.
+
+    What cannot be packed is listed in OUT/quarantine.jsonl with its reason. Nothing is decoded: a picture that is
+    damaged inside is found when it is captioned. OUT appears when it is whole.
+    """
+    from captioners.jobs.data_pack import data_pack
+
+    packed = data_pack(inputs, out, per_shard, changes or [], typer.echo)
+    typer.echo(packed.recognised)
+    good, bad = sum(packed.sizes.values()), sum(packed.reasons.values())
+    reasons = "".join(f"; {reason} {count:,}" for reason, count in sorted(packed.reasons.items()))
+    typer.echo(f"{packed.read:,} read = {good:,} packed + {bad:,} quarantined{reasons}")
+    typer.echo(f"{packed.captioned:,} with a caption, {packed.renamed:,} under a new key, {len(packed.sizes):,} shards")
+    done(out)

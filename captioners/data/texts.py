@@ -14,10 +14,31 @@ class BadSampleError(Exception):
 def texts(value: Any) -> tuple[str, ...] | None:
     """Return captions given as a text or a list of texts, blank ones left out; None for anything else.
 
+    Raises BadSampleError (`not_utf8`) for half a surrogate pair, which JSON can hold and no text file can.
+
     >>> texts(["a cat", " "]), texts(None), texts(3)
     (('a cat',), (), None)
     """
     listed = [] if value is None else value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in listed):
         return None
+    for text in listed:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            said = f"a caption has half of a character ({text[error.start]!a}), which is no UTF-8"
+            raise BadSampleError("not_utf8", said) from None
     return tuple(text for text in listed if text.strip())
+
+
+def field_of(fields: dict[str, Any], name: str) -> Any:
+    """Return a field, or with dots one inside another; None where there is none.
+
+    >>> field_of({"captions": {"short": ["a cat"]}}, "captions.short")
+    ['a cat']
+    """
+    if name in fields or "." not in name:
+        return fields.get(name)
+    first, _, rest = name.partition(".")
+    inside = fields.get(first)
+    return field_of(inside, rest) if isinstance(inside, dict) else None

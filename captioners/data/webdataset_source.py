@@ -15,7 +15,7 @@ from captioners.data.grouping import Group, Stray, group_members
 from captioners.data.inputs import find_files, gone, keep_frozen, open_file, stat
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
 from captioners.data.tar import COMPRESSED_SUFFIXES, Fault, Member, TarReader
-from captioners.data.texts import BadSampleError, texts
+from captioners.data.texts import BadSampleError, field_of, texts
 
 
 @sources.register("webdataset")
@@ -28,7 +28,7 @@ class WebdatasetOptions(SourceOptions):
     image_key: str | None = None
     """The image's extension; default: the first of jpg, jpeg, png, webp, ... that a sample has."""
     caption_key: str = operation("txt")
-    """Where captions are: an extension (`txt`), or a field of a JSON member (`json:caption`, `syn.json:syn_text`)."""
+    """Where captions are: an extension (`txt`), or a field of a JSON member (`json:caption`, `json:captions.short`)."""
     root: str | None = operation(None)
     """The folder that shard names are relative to; default: the folder that all inputs share."""
 
@@ -170,7 +170,7 @@ class WebdatasetSource:
             return ()
         if not colon:
             return texts(_text(reader, member)) or ()
-        found = texts(_object(reader, member).get(name))
+        found = texts(field_of(_object(reader, member), name))
         if found is None:
             raise BadSampleError("bad_caption", f"{member.name}: {name!r} is neither a text nor a list of texts")
         return found

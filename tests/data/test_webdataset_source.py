@@ -65,10 +65,18 @@ def test_offsets_are_those_of_tarfile(tmp_path):
 
 
 def test_which_image_and_which_caption(tmp_path):
-    members = {"jpg": b"photo", "seg.png": b"mask", "txt": b"alt", "json": b'{"cap": ["x", " ", "y"], "n": 3}'}
+    members = {
+        "jpg": b"photo",
+        "seg.png": b"mask",
+        "txt": b"alt",
+        "json": b'{"cap": ["x", " ", "y"], "n": 3, "of": {"cap": "z"}, "half": "\\ud800"}',
+    }
     path = write(tmp_path / "0.tar", {"k": members})
     assert good(source(path, image_key="seg.png"))[0].image == b"mask"
     assert good(source(path, caption_key="json:cap"))[0].captions == ("x", "y")
+    assert good(source(path, caption_key="json:of.cap"))[0].captions == ("z",)
+    assert bad(source(path, caption_key="json:half")) == [("k", "not_utf8")]
+    assert good(source(path, caption_key="json:of.none"))[0].captions == ()
     assert good(source(path, caption_key="json:none"))[0].captions == ()
     assert bad(source(path, caption_key="json:n")) == [("k", "bad_caption")]
     assert bad(source(path, image_key="webp")) == [("k", "no_image")]
