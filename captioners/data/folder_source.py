@@ -4,7 +4,6 @@ A shard is a run of up to 1,000 files whose names are frozen with it: pictures a
 old one.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import operation
 from captioners.data.inputs import changed, find_files, gone, input_root, stat
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
-from captioners.data.texts import BadSampleError
+from captioners.data.texts import BadSampleError, printable
 from captioners.images.decode import SUFFIXES
 
 FILES = 1000
@@ -70,7 +69,7 @@ class FolderSource:
             if index < start:
                 continue
             file = self._root / name
-            shown = _shown(str(file))
+            shown = printable(str(file))
             try:
                 yield Sample(
                     shard=shard.path,
@@ -97,7 +96,7 @@ class FolderSource:
     def _shard(self, number: int, files: list[list[Any]]) -> Shard:
         stamp = blake2b(repr(files).encode(), digest_size=16).hexdigest()
         size = sum(state[1] for state in files)
-        path = f"{_shown(self._root.name) or 'pictures'}#{number:05d}"
+        path = f"{printable(self._root.name) or 'pictures'}#{number:05d}"
         return Shard(path=path, size=size, stamp=stamp, count=len(files), where={"files": files})
 
     def _captions(self, file: Path) -> tuple[str, ...]:
@@ -107,7 +106,7 @@ class FolderSource:
         try:
             text = beside.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            said = f"{_shown(str(beside))}: not UTF-8 (byte {error.start}); convert it to UTF-8"
+            said = f"{printable(str(beside))}: not UTF-8 (byte {error.start}); convert it to UTF-8"
             raise BadSampleError("not_utf8", said) from None
         except OSError as error:
             raise _refused(beside, error) from error
@@ -128,7 +127,7 @@ def _keys(names: Sequence[str]) -> list[str]:
     """
     keys: dict[str, None] = {}
     for name in names:
-        shown = _shown(name)
+        shown = printable(name)
         key = str(PurePosixPath(shown).with_suffix(""))
         number = 2
         if key in keys:
@@ -137,11 +136,6 @@ def _keys(names: Sequence[str]) -> list[str]:
             key, number = f"{shown}.{number}", number + 1
         keys[key] = None
     return list(keys)
-
-
-def _shown(name: str) -> str:
-    """Return a name that can be printed and stored: bytes that are no UTF-8 stand as their escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _image(file: Path, shown: str) -> bytes:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal, Self
 from uuid import uuid4
 
 from captioners.core.errors import UserError
+from captioners.data.texts import printable
 
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 """Refused by name: inside them no image has an offset that `show` and `report` could read at."""
@@ -116,7 +117,7 @@ class Member:
     """A file in a tar, or what only pretends to be one."""
 
     name: str
-    """With '/', without a leading './'; bytes that are no UTF-8 stand as '\\xff'."""
+    """With '/', without a leading './', escaped where it could not be printed."""
     size: int
     offset: int | None
     """Where its bytes begin in the tar; None for a sparse file, whose bytes don't lie in one run."""
@@ -175,7 +176,7 @@ class TarReader:
                 return
             # A sparse file says its unpacked size; what it takes in the archive, tarfile reckoned into `offset`.
             if info.isreg() and max(after if info.issparse() else 0, info.offset_data + _stored(info)) > self._size:
-                yield self._cut(at, f"{_printable(info.name)} is cut")
+                yield self._cut(at, f"{printable(info.name)} is cut")
                 return
             if not info.isdir():
                 yield _member(info)
@@ -230,12 +231,8 @@ def _stored(info: tarfile.TarInfo) -> int:
     return 0 if info.issparse() else info.size
 
 
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _member(info: tarfile.TarInfo) -> Member:
-    name = _printable(info.name)
+    name = printable(info.name)
     while name.startswith("./"):
         name = name[2:]
     return Member(name, info.size, None if info.issparse() else info.offset_data, _unsafe(info), info)
@@ -243,11 +240,11 @@ def _member(info: tarfile.TarInfo) -> Member:
 
 def _unsafe(info: tarfile.TarInfo) -> str:
     if info.issym() or info.islnk():
-        return f"a link to {_printable(info.linkname)!r}, which is not followed"
+        return f"a link to {printable(info.linkname)!r}, which is not followed"
     if not info.isreg():
         return "a device or pipe, not a file"
     if info.name.startswith("/") or ".." in info.name.split("/"):
         return "a name that leads out of the archive"
-    if _printable(info.name) != info.name or not info.name.isprintable():
+    if printable(info.name) != info.name:
         return "a name that is not printable UTF-8"
     return ""

@@ -1,5 +1,6 @@
-"""What sources share: captions out of JSON values, and the exception by which a sample becomes a row that says why."""
+"""What sources share: names that can be shown, captions out of JSON, the exception that becomes a row saying why."""
 
+import os
 from typing import Any
 
 
@@ -42,3 +43,13 @@ def field_of(fields: dict[str, Any], name: str) -> Any:
     first, _, rest = name.partition(".")
     inside = fields.get(first)
     return field_of(inside, rest) if isinstance(inside, dict) else None
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as one line of storable text: what cannot be printed, or is no UTF-8, stands escaped.
+
+    >>> printable("a\nb \udce9")
+    'a\\nb \\xe9'
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -137,6 +137,14 @@ def test_a_name_of_other_bytes_than_utf8_has_a_key_that_can_be_stored(tmp_path):
     check_contract(source(tmp_path))
 
 
+def test_a_name_of_several_lines_is_shown_in_one(tmp_path):
+    fill(tmp_path, "a\nb.jpg")
+    (tmp_path / "c\nd.jpg").write_bytes(b"")
+    (sample,) = good(source(tmp_path))
+    assert (sample.key, sample.image) == ("a\\nb", b"a\nb.jpg")
+    check_contract(source(tmp_path))
+
+
 @pytest.mark.real
 @needs_photos
 def test_real_photos_are_all_found(tmp_path):

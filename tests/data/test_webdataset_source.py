@@ -91,7 +91,7 @@ def test_bad_samples_become_rows_in_their_place(tmp_path):
             *[("a.jpg", b"1"), ("a.txt", b"caf\xe9")],
             *[("b.txt", b"no image")],
             *[("../c.jpg", b"3"), ("../c.txt", b"3")],
-            *[("/d.jpg", b"4"), link],
+            *[("/d.jpg", b"4"), link, ("new\nline.jpg", b"4")],
             *[("e.v1.jpg", b"5"), ("e.v2.jpg", b"6")],
             *[("f.jpg", b"7"), ("f.jpg", b"8"), ("g.jpg", b"9"), ("g.json", b"[1]")],
             *[("h.jpg", b""), ("f.txt", b"apart"), ("i.jpg", b"good"), ("i.json", b'{"deep": ' + b"[" * 100_000)],
@@ -104,6 +104,7 @@ def test_bad_samples_become_rows_in_their_place(tmp_path):
         ("../c", "unsafe_name"),
         ("/d", "unsafe_name"),
         ("link", "unsafe_name"),
+        ("new\\nline", "unsafe_name"),
         ("e.v1", "dotted_key"),
         ("e.v2", "dotted_key"),
         ("f", "duplicate_key"),
@@ -112,7 +113,7 @@ def test_bad_samples_become_rows_in_their_place(tmp_path):
         ("f", "duplicate_key"),
         ("i", "not_json"),
     ]
-    assert [(s.key, s.image, s.index) for s in good(source(path))] == [("f", b"7", 7), ("j", b"good", 13)]
+    assert [(s.key, s.image, s.index) for s in good(source(path))] == [("f", b"7", 8), ("j", b"good", 14)]
     check_contract(source(path))
     # With the extension named, a dot in it is no dot of the key.
     assert [s.image for s in good(source(path, image_key="v2.jpg"))] == [b"6"]
