@@ -167,9 +167,7 @@ def _match(clauses: Sequence[Clause], scene: Scene) -> list[_Meant]:
 def _meanings(clause: Clause, number: int) -> list[_Meant]:
     found: list[_Meant] = [()]
     for phrase in clause.phrases:
-        places: list[int | None] = [] if isinstance(phrase.quantifier, int) else list(range(number))
-        if phrase.quantifier != "the":
-            places.append(None)
+        places = (None,) if isinstance(phrase.quantifier, int) else (*range(number), None)
         found = [(*meant, place) for meant in found for place in places]
     both_new = len(clause.phrases) == 2 and all(phrase.quantifier == "a" for phrase in clause.phrases)
     return [meant for meant in found if not (both_new and meant[0] is not None and meant[0] == meant[1])]

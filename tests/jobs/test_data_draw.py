@@ -10,8 +10,10 @@ from PIL import Image
 
 from captioners.cli.main import run
 from captioners.core.errors import NotFoundError, UserError
+from captioners.core.package_data import data_cards_dir
+from captioners.core.yaml_lines import read_yaml
 from captioners.data.drawn_check import check
-from captioners.data.drawn_scene import from_json, scene
+from captioners.data.drawn_scene import SPLITS, WORLD_VERSION, from_json, scene
 from captioners.data.drawn_voices import VOICES, captions
 from captioners.jobs import data_draw as job
 from captioners.jobs.data_draw import DrawOptions, data_draw
@@ -115,12 +117,14 @@ def test_the_verb_says_what_it_wrote_and_refuses_in_one_line(run_dir, capsys):
 
 
 def test_the_data_card_says_what_there_is():
-    from captioners.core.package_data import data_cards_dir
-    from captioners.data.drawn_scene import SPLITS, WORLD_VERSION
-
-    card = (data_cards_dir() / "drawn.md").read_text(encoding="utf-8")
-    assert f"world: {WORLD_VERSION}\n" in card
-    assert f"voices: [{', '.join(VOICES)}]" in card
-    for split in SPLITS:
-        assert f"\n  {split}: " in card
-    assert all(f"| `{voice}` |" in card for voice in VOICES)
+    text = (data_cards_dir() / "drawn.md").read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    card = read_yaml(front)
+    assert not card.mistakes
+    assert card.value["name"] == card.value["source"] == "drawn"
+    assert card.value["world"] == WORLD_VERSION
+    assert list(card.value["splits"]) == list(SPLITS)
+    assert card.value["voices"] == list(VOICES)
+    assert set(card.value["fields"]) == {"jpg", "txt", "json"}
+    assert card.value["commercial_use"] == "yes"  # a word, as YAML 1.2 has it
+    assert all(f"| `{voice}` |" in body for voice in VOICES)
