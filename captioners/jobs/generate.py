@@ -82,7 +82,7 @@ def generate(
             loaded=started.loaded,
         )
         try:
-            run_tasks(work, setting, tasks, workers=recipe.workers, tell=watch, finished=watch.finished)
+            run_tasks(work, setting, tasks, workers=recipe.workers, tell=watch, finished=watch.finished, notice=say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None
     return _summary(started, watch.progress, before)

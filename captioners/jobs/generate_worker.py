@@ -50,8 +50,6 @@ class Setting:
     run: str
     unit_samples: int
     layers: Mapping[str, Layer]
-    threads: int | None = None
-    """Of each worker; None: torch's own choice."""
     loaded: "dict[int, CocaCaptioner]" = field(default_factory=dict)
     """Pass -> its captioner, where it is loaded already in this process."""
 
@@ -86,7 +84,6 @@ def work(
     Raises:
         InterruptedRunError: the machine failed, not the data: the same command continues.
     """
-    _share_threads(setting)
     try:
         for number, same in groupby(tasks, key=lambda task: task.number):
             captioner = open_captioner(setting, number, rank)
@@ -151,13 +148,6 @@ def _device(recipe: GenerateRecipe, rank: int) -> str:
 
     several = recipe.device in ("auto", "cuda") and torch.cuda.device_count() > 1
     return f"cuda:{rank % torch.cuda.device_count()}" if several else recipe.device
-
-
-def _share_threads(setting: Setting) -> None:
-    import torch
-
-    if setting.threads is not None:
-        torch.set_num_threads(setting.threads)
 
 
 def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
