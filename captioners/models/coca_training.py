@@ -84,12 +84,12 @@ def forward(model: nn.Module, images: Tensor, captions: Captions, *, contrastive
         UserError: a text tower that this pass does not know.
     """
     coca: Any = model
-    pooled, image_tokens = coca.visual(images)
+    pooled, image_tokens = _image(coca.visual, images)
     states, text_pooled = _text(coca.text, captions, contrastive)
     steps = states[:, : captions.steps]
     for block, cross in zip(coca.text_decoder.resblocks, coca.text_decoder.cross_attn, strict=True):
-        steps = _block(block, steps, None, None)
-        steps = _block(cross, steps, cross.ln_1_kv(image_tokens), None)
+        steps = _block(block, steps, causal=True)
+        steps = _block(cross, steps, memory=cross.ln_1_kv(image_tokens))
     predicting = coca.text_decoder.ln_final(steps.flatten(0, 1).index_select(0, captions.places))
     logits = predicting @ coca.text_decoder.text_projection
     if text_pooled is None:
@@ -101,6 +101,24 @@ def unused_without_contrast(model: nn.Module) -> set[str]:
     """Return the names of the parameters that only a contrastive loss reaches."""
     only = ("logit_scale", "logit_bias", "text.cls_emb", "text.ln_final.", "text.text_projection", "visual.proj")
     return {name for name, _ in model.named_parameters() if name.startswith(only)}
+
+
+def _image(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return open_clip's pooled [B, E] and tokens [B, N, D]."""
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", ())
+    if not blocks or not all(_is_plain(block) for block in blocks) or not hasattr(visual, "_embeds"):
+        pooled, tokens = visual(images)  # a timm tower, say
+        return pooled, tokens
+    x = visual._embeds(images)
+    for block in blocks:
+        x = _block(block, x)
+    pooled, tokens = visual._pool(x)
+    return pooled if visual.proj is None else pooled @ visual.proj, tokens
+
+
+def _is_plain(block: Any) -> bool:
+    attention = getattr(block, "attn", None)
+    return isinstance(attention, nn.MultiheadAttention) and attention.in_proj_weight is not None
 
 
 def _text(text: Any, captions: Captions, contrastive: bool) -> tuple[Tensor, Tensor | None]:
@@ -121,7 +139,7 @@ def _text(text: Any, captions: Captions, contrastive: bool) -> tuple[Tensor, Ten
         states = torch.cat([embedded, cls], 1) + torch.cat([table[: ids.shape[1]], table[-1:]])
         mask = _mask(ids, states.dtype, cls=True)
     for block in text.transformer.resblocks:
-        states = _block(block, states, None, mask)
+        states = _block(block, states, mask=mask, causal=mask is None)
     if not contrastive:
         return states, None
     pooled = text.ln_final(states[:, -1])
@@ -139,16 +157,18 @@ def _mask(ids: Tensor, dtype: torch.dtype, *, cls: bool) -> Tensor:
     return torch.zeros(seen.shape, dtype=dtype, device=ids.device).masked_fill_(~seen, float("-inf"))
 
 
-def _block(block: Any, x: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
-    """Return a residual block of x [B, T, D]: attention, causal or over `memory` [B, N, D], then the MLP."""
-    x = x + block.ls_1(_attend(block.attn, block.ln_1(x), memory, mask))
+def _block(
+    block: Any, x: Tensor, *, memory: Tensor | None = None, mask: Tensor | None = None, causal: bool = False
+) -> Tensor:
+    """Return a residual block of x [B, T, D]: attention within x or over `memory` [B, N, D], then the MLP."""
+    if not _is_plain(block):
+        raise UserError("this CoCa has blocks of a kind that is not trained here; open_clip's plain CoCas are")
+    x = x + block.ls_1(_attend(block.attn, block.ln_1(x), memory, mask, causal))
     out: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
     return out
 
 
-def _attend(attention: Any, x: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
-    if not isinstance(attention, nn.MultiheadAttention) or attention.in_proj_weight is None:
-        raise UserError("this CoCa has attention of a kind that is not trained here; open_clip's plain CoCas are")
+def _attend(attention: Any, x: Tensor, memory: Tensor | None, mask: Tensor | None, causal: bool) -> Tensor:
     # The module's own forward would copy queries, keys and values apart, and pad the mask out to every head.
     batch, length, width = x.shape
     heads = (attention.num_heads, width // attention.num_heads)
@@ -159,7 +179,6 @@ def _attend(attention: Any, x: Tensor, memory: Tensor | None, mask: Tensor | Non
         q = F.linear(x, weight[:width], bias[:width]).view(batch, length, *heads)
         k, v = F.linear(memory, weight[width:], bias[width:]).view(batch, memory.shape[1], 2, *heads).unbind(2)
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    causal = memory is None and mask is None
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
     return out
