@@ -75,5 +75,7 @@ def report(recipe: "CaptionRecipe", run: "CaptionRun") -> None:
         )
     elif run.cut:
         typer.echo(f"{run.cut} of {run.rows} captions were stopped by the length limit (shown by ...)")
+    if "warning" in run.info:
+        typer.echo(run.info["warning"], err=True)
     if recipe.captioner.startswith("random"):
         typer.echo("the weights are random: the words mean nothing, every step is the real one")

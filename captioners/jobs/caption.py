@@ -122,6 +122,8 @@ def caption(recipe: CaptionRecipe, show: Callable[[Captioned], None] = lambda _:
         "weights_digest": captioner.info.weights_digest,
         "grade": captioner.info.grade,
     }
+    if captioner.info.warning:
+        run.info["warning"] = captioner.info.warning
     _write_summary(recipe, run)
     if not run.captioned:
         first = run.quarantined[0]["error"]

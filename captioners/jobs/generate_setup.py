@@ -17,6 +17,7 @@ from captioners.core.ledger import Entry
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
 from captioners.core.run_dir import RunDir
+from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
 from captioners.jobs.generate_recipe import GenerateRecipe, Member
@@ -114,6 +115,8 @@ def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[s
     for number, members in enumerate(recipe.passes):
         say(f"loading {members[0].captioner}")
         captioner = load(members[0], recipe)
+        if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
+            say(captioner.info.warning)
         for member in members:
             problem = captioner.accepts(member.decoding, member.draws, member.prompt)
             if problem:

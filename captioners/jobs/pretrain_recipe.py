@@ -14,6 +14,8 @@ class Pieces(Options):
 
     vocab_size: int = Field(ge=300)
     """Ids: 4 special ones, 256 bytes, and pieces."""
+    captions: int | None = Field(None, ge=1)
+    """How many captions it is trained on, the first of the source; absent: all."""
 
 
 class TrainedTokenizer(Options):

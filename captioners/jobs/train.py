@@ -191,6 +191,7 @@ def _card(recipe: Recipe, start: Start, held: TrainingSet, directory: Path) -> d
         "recommended_decoding": (recipe.recommended_decoding or start.recommended).model_dump(
             mode="json", exclude_none=True
         ),
+        **({"knows_only": knows_only} if (knows_only := recipe.knows_only or start.knows_only) else {}),
         "init": start.came_from or None,
         "recipe": meant,
         "data": {"images": len(held.keys), "captions": held.num_captions, "digest": held.digest},

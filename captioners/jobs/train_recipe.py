@@ -51,6 +51,8 @@ class TrainRecipe(Options):
     """What the captioner's card recommends; absent: that of `init`, or a beam."""
     name: str | None = operation(None, min_length=1)
     """The captioner's name; absent: that of the output folder."""
+    knows_only: str | None = operation(None, min_length=1)
+    """What the pictures are that it learns to caption, if not pictures at large: `caption` warns with it on others."""
     data_licence: str = operation("unspecified", min_length=1)
     """The licence of the data, for the captioner's card."""
     output: str | None = operation(None)

@@ -3,6 +3,7 @@
 import os
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from captioners.core.errors import UserError
@@ -11,7 +12,7 @@ from captioners.data.source import Source
 from captioners.decoding.values import Beam, Sample
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.finetune_recipe import FinetuneRecipe
-from captioners.jobs.pretrain_recipe import PretrainRecipe
+from captioners.jobs.pretrain_recipe import Pieces, PretrainRecipe
 from captioners.kinds import loading
 from captioners.kinds.catalogue import find
 from captioners.models import coca
@@ -32,6 +33,8 @@ class Start:
     recommended: Sample | Beam
     came_from: dict[str, str] = field(default_factory=dict)
     """Name and digest of the captioner it was; empty for random weights."""
+    knows_only: str = ""
+    """What its card says of the only pictures that it knows."""
 
 
 def start_of(recipe: Recipe, source: Source, directory: Path) -> Start:
@@ -62,9 +65,8 @@ def _finetuned(recipe: FinetuneRecipe) -> Start:
     for tensor in (*loaded.coca.model.parameters(), *loaded.coca.model.buffers()):
         tensor.data = tensor.data.clone()  # it may be a view into a mapped file, which training must not write to
     digest = weights_digest(loaded.coca.model.state_dict())
-    return Start(
-        loaded.coca, loaded.tokenizer, loaded.licences, loaded.recommended, {"name": known.name, "digest": digest}
-    )
+    came_from = {"name": known.name, "digest": digest}
+    return Start(loaded.coca, loaded.tokenizer, loaded.licences, loaded.recommended, came_from, loaded.knows_only)
 
 
 def _pretrained(recipe: PretrainRecipe, source: Source, directory: Path) -> Start:
@@ -80,20 +82,20 @@ def _pretrained(recipe: PretrainRecipe, source: Source, directory: Path) -> Star
         tokenizer = ClipTokenizer()
         text_cfg.pop("hf_tokenizer_name", None)
     else:
-        tokenizer = _pieces(recipe.tokenizer.sentencepiece.vocab_size, source, directory / "tokenizer")
+        tokenizer = _pieces(recipe.tokenizer.sentencepiece, source, directory / "tokenizer")
         text_cfg["hf_tokenizer_name"] = "this-directory"  # open_clip reads the tokenizer's files beside the model
     text_cfg["vocab_size"] = tokenizer.vocab_size
     loaded = coca.LoadedCoCa(coca.build(config, recipe.seed), config)
     return Start(loaded, tokenizer, {}, Beam())
 
 
-def _pieces(vocab_size: int, source: Source, folder: Path) -> SentencePieceTokenizer:
+def _pieces(pieces: Pieces, source: Source, folder: Path) -> SentencePieceTokenizer:
     """Return the run's tokenizer: made at its first start, read again at later ones."""
     file = folder / "sentencepiece.model"
     if not file.is_file():
         folder.mkdir(exist_ok=True)
         draft = folder / f".{os.getpid()}.model"
-        train_sentencepiece(captions_of(source), vocab_size, draft)
+        train_sentencepiece(islice(captions_of(source), pieces.captions), pieces.vocab_size, draft)
         draft.replace(file)
     return SentencePieceTokenizer(file)
 

@@ -35,6 +35,15 @@ class CaptionerInfo:
     recommended_decoding: Sample | Beam
     meaning: dict[str, Any]
     """What of it a caption depends on, JSON-able, for a layer's fingerprint: digests, dtype, arithmetic, text rules."""
+    knows_only: str = ""
+    """The only pictures that it learned to caption, such as "scenes of the drawn world"; empty: pictures at large."""
+
+    @property
+    def warning(self) -> str:
+        """One line for whoever captions other pictures with it; empty where it knows pictures at large."""
+        if not self.knows_only:
+            return ""
+        return f"{self.name} knows only {self.knows_only}: of other pictures its words mean nothing"
 
 
 @dataclass(frozen=True, kw_only=True)

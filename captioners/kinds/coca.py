@@ -78,6 +78,7 @@ class CocaCaptioner:
             loaded.licences,
             loaded.recommended,
         )
+        self._knows_only = loaded.knows_only
         self._rules = rules.rules_for(self.tokenizer.keeps_spaces)
         self.preprocess = Preprocess({"size": self._image_size, **self.loaded.preprocess_cfg})
         self.plan: Plan | None = None
@@ -129,6 +130,7 @@ class CocaCaptioner:
                 "text_rules": {"version": rules.VERSION, "names": rules.names_of(self._rules)},
                 "engine_semantics": ENGINE_SEMANTICS,
             },
+            knows_only=self._knows_only,
         )
 
     @property

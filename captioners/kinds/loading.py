@@ -26,6 +26,8 @@ class Loaded:
     tokenizer: Tokenizer
     licences: dict[str, str]
     recommended: Sample | Beam
+    knows_only: str = ""
+    """What the card says of the only pictures that it learned to caption."""
 
 
 def fetch(known: KnownCaptioner) -> Path | None:
@@ -69,7 +71,20 @@ def load(known: KnownCaptioner) -> Loaded:
     card = _card(folder)
     recommended = parse_decoding(card.get("recommended_decoding") or Beam())
     licences = {str(k): str(v) for k, v in (card.get("licences") or known.licences).items()}
-    return Loaded(loaded, load_tokenizer(loaded.model_cfg, folder), licences, recommended)
+    knows_only = str(card.get("knows_only") or "")
+    return Loaded(loaded, load_tokenizer(loaded.model_cfg, folder), licences, recommended, knows_only)
+
+
+def is_cached(known: KnownCaptioner) -> bool:
+    """Whether a captioner of the hub can be loaded without fetching its weights; True for those that need no hub."""
+    from huggingface_hub import try_to_load_from_cache
+
+    origin = known.origin
+    if origin.kind not in ("hub", "tag"):
+        return True
+    repo = origin.where if origin.kind == "hub" else _repository_of_tag(origin.model, origin.tag)
+    names = {*_HUB_FILES, *coca.WEIGHT_FILES}
+    return any(isinstance(try_to_load_from_cache(repo, name), str) for name in names)
 
 
 def _card(folder: Path | None) -> dict[str, Any]:
