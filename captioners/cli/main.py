@@ -41,6 +41,9 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "Look after": {
         "check": "Check a recipe or a path before anything runs.",
+        "status": "Say how far a run is.",
+        "show": "Show one sample of a run, and make its captions again.",
+        "verify": "Check a run against its own ledger.",
     },
     "Developers": {
         "bench": "Measure the decoding engine on this machine.",

@@ -58,8 +58,10 @@ def _say_member(member: "MemberStatus", shards: int) -> None:
     typer.echo(f"  {member.shards_done:,} of {_many(shards, 'shard')}, {' and '.join(left) or 'nothing'} left")
     typer.echo(
         f"  {counts.read:,} read = {counts.captioned:,} captioned + {counts.filtered:,} filtered "
-        f"+ {counts.quarantined:,} quarantined; {counts.rows:,} captions"
+        f"+ {counts.quarantined:,} quarantined"
     )
+    kept = f"{member.kept:,} kept" if member.kept is not None else "kept: unknown, see `captioners verify`"
+    typer.echo(f"  {counts.rows:,} captions, {kept}")
     if member.flags:
         typer.echo(f"  flags: {', '.join(f'{flag} {count:,}' for flag, count in member.flags.items())}")
     if member.images_per_second is not None:

@@ -16,7 +16,7 @@ from captioners.core.storage import Place
 from captioners.data.run_pictures import RunPictures
 from captioners.images.decode import read_image
 from captioners.jobs.report_data import Gathered, gather
-from captioners.jobs.run_words import decoding_words, layer_provenance, run_provenance
+from captioners.jobs.run_words import captioner_name, decoding_words, layer_provenance, run_provenance
 from captioners.report.histogram import histograms
 from captioners.report.page import Caption, Mark, Member, Page, Picture, Reason, Section, render
 
@@ -208,7 +208,7 @@ def _members(run: RunDir, gathered: Gathered) -> list[Member]:
             flags["refused"] = gathered.refused[layer.name]
         problems = [problem for entry in entries if (problem := entry.counts.problem(layer.draws))]
         draws = f"{layer.draws} draw{'' if layer.draws == 1 else 's'}"
-        about = [str(layer.facts.get("captioner", "")), decoding_words(layer.meaning.get("decoding")), draws]
+        about = [captioner_name(layer), decoding_words(layer.meaning.get("decoding")), draws]
         members.append(
             Member(
                 name=layer.name,

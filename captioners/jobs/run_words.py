@@ -32,6 +32,11 @@ def decoding_words(decoding: Any) -> str:
     return ", ".join([strategy, *said])
 
 
+def captioner_name(layer: Layer) -> str:
+    """Return what a layer's captioner calls itself, or what the recipe called it."""
+    return str(layer.facts.get("captioner_name") or layer.facts.get("captioner") or "")
+
+
 def layer_provenance(layer: Layer) -> dict[str, str]:
     """Return what a layer is and what its fingerprint covers."""
     said = {

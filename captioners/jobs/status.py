@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.errors import UserError
 from captioners.core.layers import Layer
 from captioners.core.ledger import Counts, Entry
-from captioners.core.run_dir import RunDir, open_run
+from captioners.core.run_dir import RunDir, is_complete, open_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,8 @@ class MemberStatus:
     shards_done: int
     units_done: int
     counts: Counts
+    kept: int | None
+    """Captions that no rule refused; None if a file of captions cannot be read, which `verify` explains."""
     left: int
     """Samples still to read in the shards whose size is known."""
     unknown_shards: int
@@ -74,7 +77,7 @@ def status(given: str) -> Status:
     entries = list(run.entries())
     sizes = _sizes(run.inputs(), entries)
     known = [size for size in sizes.values() if size is not None]
-    members = [_member(layer, [e for e in entries if e.layer == layer.name], sizes) for layer in run.layers()]
+    members = [_member(run, layer, [e for e in entries if e.layer == layer.name], sizes) for layer in run.layers()]
     return Status(
         run=run.url,
         shards=len(sizes),
@@ -97,7 +100,7 @@ def _sizes(inputs: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> dic
     return sizes
 
 
-def _member(layer: Layer, entries: Sequence[Entry], sizes: Mapping[str, int | None]) -> MemberStatus:
+def _member(run: RunDir, layer: Layer, entries: Sequence[Entry], sizes: Mapping[str, int | None]) -> MemberStatus:
     parts: dict[str, list[Entry]] = {}
     for entry in entries:
         parts.setdefault(entry.shard, []).append(entry)
@@ -119,6 +122,7 @@ def _member(layer: Layer, entries: Sequence[Entry], sizes: Mapping[str, int | No
         shards_done=len(done),
         units_done=len(entries),
         counts=counts,
+        kept=_kept(run, entries),
         left=sum(left),
         unknown_shards=sum(sizes[shard] is None for shard in open_shards),
         flags=dict(sum((Counter(entry.flags) for entry in entries), Counter[str]()).most_common()),
@@ -128,10 +132,15 @@ def _member(layer: Layer, entries: Sequence[Entry], sizes: Mapping[str, int | No
     )
 
 
-def is_complete(parts: Sequence[Entry]) -> bool:
-    """Whether these entries of one shard and layer are all of it: numbered without a gap, to the last one."""
-    numbers = sorted(entry.part for entry in parts)
-    return numbers == list(range(len(parts))) and any(e.last and e.part == numbers[-1] for e in parts)
+def _kept(run: RunDir, entries: Sequence[Entry]) -> int | None:
+    """Count the captions that stay. Only rows with a flag are ever refused, so a unit without flags is not read."""
+    kept = 0
+    for entry in entries:
+        try:
+            kept += run.rows(entry)["keep"].to_pylist().count(True) if entry.flags else entry.counts.rows
+        except UserError:
+            return None
+    return kept
 
 
 def _lost(run: RunDir) -> list[Lost]:

@@ -1,4 +1,4 @@
-"""Check a run against its own ledger: sums, files, rows, completeness. A finding is one line; nothing is repaired.
+"""Check a run against its own ledger: sums, files, rows, parts. A finding is one line; nothing is repaired.
 
 What a finding names is damage or a bug. Files that no entry names are neither: nobody reads them.
 """
@@ -15,7 +15,10 @@ from captioners.core.errors import NotFoundError, UserError
 from captioners.core.layers import Layer
 from captioners.core.ledger import Counts, Entry, Ledger
 from captioners.core.records import content_digest, from_bytes
-from captioners.core.run_dir import RunDir, open_run
+from captioners.core.run_dir import RunDir, is_complete, open_run
+from captioners.jobs.remake import remake
+from captioners.jobs.report_data import gather
+from captioners.jobs.verify_weights import check_weights
 
 _EXAMPLES = 3
 _AGAIN = "remove this entry, and `captioners generate` makes its unit again"
@@ -30,16 +33,24 @@ class Verified:
     units: int = 0
     shards: int = 0
     """Frozen shards."""
-    complete: int = 0
-    """Shards that every member has to the end."""
+    unfinished: dict[str, int] = field(default_factory=dict)
+    """Member -> frozen shards that it has not captioned to the end; `captioners generate` goes on with them."""
     orphans: list[str] = field(default_factory=list)
     """Files that no entry names."""
     counts: dict[str, Counts] = field(default_factory=dict)
     """Member -> sums over its units."""
+    notes: list[str] = field(default_factory=list)
+    """What was checked, or could not be, and is no finding."""
+    again: Counter[str] = field(default_factory=Counter)
+    """Outcome -> captions made again."""
 
 
-def verify(given: str | RunDir) -> Verified:
+def verify(given: str | RunDir, *, weights: bool = True, again: int = 0, seed: int = 0) -> Verified:
     """Check every entry of a run's ledger, every file that it names, and that each shard's parts fit together.
+
+    Args:
+        weights: hash the captioners' weights anew, where they are on this machine.
+        again: make the captions of so many samples once more, chosen by a hash with `seed`, and compare them.
 
     Raises:
         NotFoundError: no such run. UserError: run.json or a layer.json is damaged, so that nothing can be checked.
@@ -63,11 +74,30 @@ def verify(given: str | RunDir) -> Verified:
             found.counts[member] = found.counts.get(member, Counts()) + entry.counts
         problems = _shard([entry for _, entry in units], frozen.get(shard)) + _repeated(samples)
         found.findings += [f"member {member}, shard {shard}: {problem}" for problem in problems]
-        whole[shard] += any(entry.last for _, entry in units)
+        whole[member] += shard in frozen and is_complete([entry for _, entry in units])
     found.findings += _wholes(found.counts, layers)
-    found.complete = sum(whole[shard] == len(layers) for shard in frozen)
+    found.unfinished = {name: len(frozen) - whole[name] for name in sorted(layers) if whole[name] < len(frozen)}
     found.orphans = run.orphans(entry for units in shards.values() for _, entry in units)
+    if weights:
+        for line, wrong in check_weights(run):
+            (found.findings if wrong else found.notes).append(line)
+    if again:
+        _again(run, again, seed, found)
     return found
+
+
+def _again(run: RunDir, samples: int, seed: int, found: Verified) -> None:
+    """Make some captions again; a near tie is rounding, not a fault."""
+    rows = [
+        row for s in gather(run, run.entries(), samples, seed).samples for rows in s["rows"].values() for row in rows
+    ]
+    for made in remake(run, rows):
+        found.again[made.outcome] += 1
+        name = f"{made.row['shard']}:{made.row['key']}, member {made.row['member']}, draw {made.row['draw']}"
+        if made.outcome == "differs":
+            found.findings.append(f"{name}: made again it differs: {made.text!r}, not {made.row['text']!r}")
+        elif made.outcome == "not made":
+            found.notes.append(f"{name}: not made again: {made.why}")
 
 
 def _entries(run: RunDir, findings: list[str]) -> Iterator[tuple[str, Entry]]:
@@ -167,11 +197,12 @@ def _quarantine(run: RunDir, entry: Entry) -> list[str]:
 
 
 def _shard(parts: Sequence[Entry], frozen: Mapping[str, Any] | None) -> list[str]:
-    """Say how the parts of one shard fail to be its samples from 0 on, each once."""
+    """Say how the parts of one shard contradict each other, or the shard as it was frozen.
+
+    A part that is missing contradicts nothing: a stopped worker may have stored the next one first.
+    """
     said = [] if frozen else ["is not among the frozen inputs"]
     parts = sorted(parts, key=lambda entry: (entry.part, entry.start))
-    # Workers take parts in any order, so an unfinished shard may have gaps; one whose last part is there may not.
-    finished = any(entry.last for entry in parts)
     for before, after in pairwise(parts):
         if after.part == before.part:
             said.append(f"part {after.part} is there twice")
@@ -179,14 +210,12 @@ def _shard(parts: Sequence[Entry], frozen: Mapping[str, Any] | None) -> list[str
             said.append(f"parts {before.part} and {after.part} overlap: to {before.stop}, from {after.start}")
         elif before.last:
             said.append(f"part {before.part} says that it is the last, and there is part {after.part}")
-        elif finished and (after.part > before.part + 1 or after.start > before.stop):
-            said.append(
-                f"samples {before.stop} to {after.start} are missing, between parts {before.part} and {after.part}"
-            )
-    if finished and (parts[0].part or parts[0].start):
-        said.append(f"samples 0 to {parts[0].start} are missing, before part {parts[0].part}")
+        elif after.part == before.part + 1 and after.start > before.stop:
+            said.append(f"samples {before.stop} to {after.start} are in no part, after part {before.part}")
+    if parts[0].part == 0 and parts[0].start:
+        said.append(f"samples 0 to {parts[0].start} are in no part, before part 0")
     count = frozen.get("count") if frozen else None
-    if finished and count is not None and parts[-1].stop != count:
+    if parts[-1].last and count is not None and parts[-1].stop != count:
         said.append(f"{parts[-1].stop} samples were read, and {count} were frozen")
     return said
 

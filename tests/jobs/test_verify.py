@@ -10,8 +10,13 @@ import pytest
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.ledger import Ledger
 from captioners.core.records import content_digest, to_bytes
-from captioners.jobs.verify import verify
+from captioners.jobs.verify import verify as verify_all
 from tests.runs_fixture import make_run
+
+
+def verify(run):
+    """Check everything but the captioners, which runs made by hand do not have; tests/jobs/test_remake.py has them."""
+    return verify_all(run, weights=False)
 
 
 @pytest.fixture
@@ -52,15 +57,15 @@ def only(run):
 def test_a_sound_run_has_no_findings_and_its_sums_are_told(run):
     found = verify(run)
     assert found.findings == []
-    assert (found.units, found.shards, found.complete, found.orphans) == (6, 2, 2, [])
+    assert (found.units, found.shards, found.unfinished, found.orphans) == (6, 2, {}, [])
     broad = found.counts["broad"]
     assert (broad.read, broad.captioned, broad.filtered, broad.quarantined, broad.rows) == (26, 23, 1, 2, 48)
 
 
-def test_a_run_that_is_not_finished_has_no_findings_but_fewer_whole_shards(tmp_path):
+def test_a_run_that_is_not_finished_has_no_findings_but_says_what_is_left(tmp_path):
     found = verify(make_run(tmp_path, finish=False))
     assert found.findings == []
-    assert (found.units, found.shards, found.complete) == (4, 2, 0)
+    assert (found.units, found.shards, found.unfinished) == (4, 2, {"brief": 2})
 
 
 def test_every_flipped_byte_of_a_layer_file_is_found(run):
@@ -159,9 +164,26 @@ def test_a_part_made_twice_under_another_number_is_found(run):
     assert "14 captions are there more than once" in findings
 
 
-def test_a_missing_part_of_a_finished_shard_is_found(run):
-    run.place.remove(name_of(unit(run)))
-    assert "member broad, shard drawn: samples 0 to 12 are missing, before part 1" in only(run)
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_missing_part_leaves_its_shard_unfinished(run, part):
+    run.place.remove(name_of(unit(run, part=part)))
+    found = verify(run)
+    assert found.findings == []
+    assert found.unfinished == {"broad": 1}
+    assert len(found.orphans) == 2 - part  # its rows, and what part 0 could not read
+
+
+def test_parts_that_leave_samples_out_are_found(run):
+    entry = unit(run, part=1)
+    rows = [row for row in run.rows(entry).to_pylist() if row["index"] >= 14]
+    counts = replace(entry.counts, read=5, captioned=5, rows=10)
+    rewrite_rows(run, entry, rows, start=14, counts=counts, flags={})
+    assert "member broad, shard drawn: samples 12 to 14 are in no part, after part 0" in only(run)
+
+
+def test_a_part_after_the_last_one_is_found(run):
+    rewrite(run, unit(run), last=True)
+    assert "part 0 says that it is the last, and there is part 1" in only(run)
 
 
 def test_a_shard_that_ends_early_is_found(run):

@@ -1,0 +1,104 @@
+"""captioners/jobs/status.py: done and left, lost and why, and where the time went."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from captioners.core.errors import NotFoundError
+from captioners.core.ledger import Ledger
+from captioners.jobs.status import status
+from tests.runs_fixture import make_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path)
+
+
+def of(found, name):
+    return next(member for member in found.members if member.name == name)
+
+
+def test_a_finished_run_is_done_and_its_sums_are_those_of_its_rows(run):
+    found = status(run.url)
+    broad, rows = of(found, "broad"), [row for row in run.captions().to_pylist() if row["member"] == "broad"]
+    assert found.done
+    assert (found.shards, found.samples, found.orphans) == (2, 26, 0)
+    assert (broad.shards_done, broad.units_done, broad.left, broad.unknown_shards) == (2, 3, 0, 0)
+    assert broad.counts.read == 26 == broad.counts.captioned + broad.counts.filtered + broad.counts.quarantined
+    assert broad.counts.rows == len(rows) == 48
+    assert broad.kept == sum(row["keep"] for row in rows) == 47
+    assert broad.flags == {"truncated": 6, "repetitive": 1}
+
+
+def test_what_is_left_is_counted_in_samples(tmp_path):
+    found = status(make_run(tmp_path, finish=False).url)
+    brief = of(found, "brief")
+    assert not found.done
+    assert (brief.shards_done, brief.units_done) == (0, 1)
+    assert brief.left == 26 - 12
+    assert of(found, "broad").left == 0
+
+
+def test_a_shard_whose_size_nobody_knows_is_unknown_until_a_member_read_it_to_its_end(tmp_path):
+    run = make_run(tmp_path, finish=False)
+    frozen = [{**shard, "count": None} for shard in run.inputs()]
+    run.place.write("inputs/00000.jsonl", "".join(json.dumps(shard) + "\n" for shard in frozen).encode())
+    assert of(status(run.url), "brief").left == 14  # broad has counted them
+    for entry in list(run.entries(["broad"])):
+        run.place.remove(Ledger.name(entry.layer, entry.shard, entry.part))
+    found = status(run.url)
+    assert found.samples is None
+    assert (of(found, "brief").left, of(found, "brief").unknown_shards) == (0, 2)
+    assert (of(found, "broad").shards_done, of(found, "broad").images_per_second) == (0, None)
+
+
+def test_a_shard_with_a_gap_is_not_done(run):
+    run.place.remove(Ledger.name("broad", "drawn", 0))
+    broad = of(status(run.url), "broad")
+    assert (broad.shards_done, broad.left) == (1, 12)
+
+
+def test_what_was_lost_is_counted_once_with_an_example(run):
+    (lost,) = status(run.url).quarantine
+    assert (lost.reason, lost.count) == ("truncated", 2)  # by both members, and yet two pictures
+    assert lost.example.startswith("drawn/broken.jpg: the file ends before the picture does")
+
+
+def test_time_is_shared_out_and_gives_a_worker_s_pace(run):
+    broad = of(status(run.url), "broad")
+    assert broad.seconds == pytest.approx({"decoding": 7.5, "encoding": 3.0, "waiting": 0.3, "writing": 0.03})
+    assert list(broad.seconds) == ["decoding", "encoding", "waiting", "writing"]
+    assert broad.images_per_second == pytest.approx(26 / 10.83)
+
+
+def test_files_of_a_stopped_worker_are_counted(run):
+    run.place.create("layers/broad/drawn.00000.bbbbbbbb.parquet", b"")
+    assert status(run.url).orphans == 1
+
+
+def test_a_file_that_cannot_be_read_leaves_only_the_kept_captions_unknown(run):
+    entry = next(entry for entry in run.entries(["broad"]) if entry.flags)
+    run.place.remove(entry.file)
+    assert of(status(run.url), "broad").kept is None
+    assert of(status(run.url), "brief").kept == 48
+
+
+def test_units_of_a_layer_that_is_not_the_run_s_do_not_count(run):
+    entry = next(iter(run.entries(["broad"])))
+    changed = json.dumps(asdict(replace(entry, fingerprint="0" * 64)))
+    run.place.write(Ledger.name(entry.layer, entry.shard, entry.part), changed.encode())
+    assert of(status(run.url), "broad").units_done == 2
+
+
+def test_a_run_that_just_began_and_one_that_is_not_there(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("ledger", "layers"):
+        for file in sorted(Path(run.place.at(folder)).rglob("*.*")):
+            file.unlink()
+    found = status("broad-and-brief")  # by its name under runs/
+    assert (found.members, found.done) == ([], False)
+    with pytest.raises(NotFoundError, match="Did you mean 'runs/broad-and-brief'"):
+        status("runs/broad-and-brif")
