@@ -93,7 +93,7 @@ def read_image(
     try:
         _load(image, tolerant=profile == "as_trained")
         rgb = _upright(image, name) if profile == "upright" else _as_trained(image)
-    except ImageError:
+    except (ImageError, MemoryError):  # a machine short of memory says nothing about the picture
         raise
     except Exception as error:  # a hostile file makes Pillow's plugins raise nearly anything
         raise _broken(name, error) from error

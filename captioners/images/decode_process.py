@@ -87,6 +87,8 @@ def _decode(data: bytes, name: str, profile: Profile, max_pixels: int, fit: Fit 
             raise ImageError(f"{name}: {error}", error.reason) from None
     except ImageError as error:
         return {"reason": error.reason, "error": str(error)}, b""
+    except MemoryError:
+        return {"no_memory": True}, b""
     except Exception:
         return {"internal": traceback.format_exc()}, b""
     size = {"width": picture.width, "height": picture.height}

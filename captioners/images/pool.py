@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar, get_args
 
 from PIL import Image
 
-from captioners.core.errors import CaptionersError, ImageError, UserError
+from captioners.core.errors import CaptionersError, ImageError, InterruptedRunError, UserError
 from captioners.images.decode import MAX_PIXELS, Picture, Profile, read_image
 from captioners.images.decode_process import receive, receive_bytes, send, setup
 from captioners.images.fit import Fit
@@ -260,6 +260,11 @@ class _Process:
     def decode(self, task: _Task) -> Result:
         send(self._in, {"name": task.name}, task.data)
         header = receive(self._out)
+        if "no_memory" in header:
+            raise InterruptedRunError(
+                f"{task.name}: no memory was left to decode it; free some, or lower decode_workers and max_pixels, "
+                "and run the same command again"
+            )
         if "internal" in header:
             raise CaptionersError(f"{task.name}: a decode process failed: {header['internal']}")
         task.window.admit(task.number, header["bytes"])

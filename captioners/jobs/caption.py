@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from PIL import Image
 
 from captioners.core.errors import ImageError, NotFoundError, UserError
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
 from captioners.core.seeds import Stream
-from captioners.images.decode import list_images, read_image
+from captioners.images.decode import Picture, list_images, read_image
 from captioners.jobs.caption_recipe import CaptionRecipe
-from captioners.kinds.captioner import Captioner, Request, Result
+from captioners.kinds.captioner import Request, Result
 from captioners.kinds.catalogue import find
+
+if TYPE_CHECKING:
+    from captioners.kinds.coca import CocaCaptioner
 
 _GB = 10**9
 
@@ -73,7 +78,7 @@ def check_licence(recipe: CaptionRecipe) -> None:
         raise UserError(refused)
 
 
-def load_captioner(recipe: CaptionRecipe) -> Captioner:
+def load_captioner(recipe: CaptionRecipe) -> "CocaCaptioner":
     """Load and open the recipe's captioner, having asked whether it can do what the recipe wants."""
     check_licence(recipe)
     from captioners.kinds.coca import CocaCaptioner
@@ -134,7 +139,7 @@ def caption(recipe: CaptionRecipe, show: Callable[[Captioned], None] = lambda _:
 
 
 def _in_order(
-    captioner: Captioner, recipe: CaptionRecipe, pictures: list[Path], run: CaptionRun, bad: TextIO
+    captioner: "CocaCaptioner", recipe: CaptionRecipe, pictures: list[Path], run: CaptionRun, bad: TextIO
 ) -> Iterator[Captioned]:
     """Yield pictures in input order, each when its last caption ended; they are read as the engine asks for them."""
     streams: dict[int, tuple[str, Stream]] = {}
@@ -145,6 +150,7 @@ def _in_order(
             run.read += 1
             try:
                 picture = read_image(path)
+                image = _fitted(captioner, picture)
             except ImageError as error:
                 record = {"path": str(path), "reason": error.reason, "error": str(error)}
                 run.quarantined.append(record)
@@ -156,7 +162,7 @@ def _in_order(
             streams[index] = (str(path), stream)
             yield Request(
                 index=index,
-                image=picture.image,
+                image=image,
                 stream=stream,
                 draws=recipe.draws,
                 decoding=recipe.decoding,
@@ -175,6 +181,13 @@ def _in_order(
             at += 1
     if waiting:
         raise AssertionError(f"{len(waiting)} pictures did not get all their captions")
+
+
+def _fitted(captioner: "CocaCaptioner", picture: Picture) -> Image.Image:
+    try:
+        return captioner.preprocess.fit(picture.image)
+    except ImageError as error:
+        raise ImageError(f"{picture.source}: {error}", error.reason) from None
 
 
 def _write(out: TextIO, recipe: CaptionRecipe, done: Captioned, run: CaptionRun) -> None:

@@ -101,6 +101,7 @@ BAD_PICTURES = {
     "zero.jpg": lambda path: path.write_bytes(b""),
     "truncated.jpg": lambda path: path.write_bytes((SAMPLES / "cat.jpg").read_bytes()[:3000]),
     "bomb.png": _bomb,
+    "line.png": lambda path: Image.new("L", (65000, 1)).save(path),
 }
 
 

@@ -287,3 +287,12 @@ def test_real_photographs_have_their_published_sizes():
         picture = read_image(path)
         assert [picture.width, picture.height] == sizes[path.name], path.name
         assert same(read_image(path, "as_trained").image, trainers(path.read_bytes()))
+
+
+def test_a_machine_short_of_memory_is_no_fault_of_the_picture(monkeypatch):
+    def short(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("captioners.images.decode._upright", short)
+    with pytest.raises(MemoryError):
+        read_image(jpeg(quadrants()))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioners.core.errors import CaptionersError, ImageError, UserError
+from captioners.core.errors import CaptionersError, ImageError, InterruptedRunError, UserError
 from captioners.images import pool as module
 from captioners.images.decode import Picture, read_image
 from captioners.images.fit import Fit
@@ -226,6 +226,12 @@ def test_a_segfault_is_told_like_a_kill(tmp_path, crashing):
     with DecodePool(1) as pool:
         ((_, result),) = pool.map(["dies"], lambda _: b"x", name=identity)
     assert result.reason == "crashed"
+
+
+def test_a_machine_short_of_memory_is_no_fault_of_the_picture(tmp_path, crashing):
+    crashing(tmp_path, how="raise MemoryError")
+    with DecodePool(1) as pool, pytest.raises(InterruptedRunError, match="dies: no memory was left to decode it"):
+        list(pool.map(["dies"], lambda _: jpeg(quadrants()), name=identity))
 
 
 def test_a_picture_whose_process_died_once_is_read_at_the_second_try(tmp_path, crashing):
