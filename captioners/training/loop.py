@@ -106,6 +106,7 @@ class Trainer:
         self.model, self.objective, self.batches, self.plan = model, objective, batches, plan
         self.folder, self.accelerator, self.facts = Path(folder), accelerator, dict(facts)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", plan.keep_checkpoints)
+        self.folder.mkdir(parents=True, exist_ok=True)
         _refuse_dropout(model)
         model.to(accelerator.device).train()
         self.parameters = trained_parameters(model, objective.untrained(model, plan.tune))
