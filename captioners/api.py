@@ -112,6 +112,19 @@ class Run:
         file = self.directory / "quarantine.jsonl"
         return [_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
+    def report(self, out: str | Path | None = None, *, images: int = 200, pictures: bool = True, seed: int = 0) -> str:
+        """Write the page to look at this run and return where it is; default: `report.html` in the run.
+
+        Args:
+            images: how many, chosen by a hash with `seed`; pictures: whether to show them beside their captions.
+
+        Raises:
+            UserError: the run has no layers (what `caption` writes has none), or `out` cannot be written.
+        """
+        from captioners.jobs.report import report
+
+        return report(self.directory, out, images=images, pictures=pictures, seed=seed).path
+
 
 def _json(line: str) -> Any:
     import json

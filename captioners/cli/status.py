@@ -40,6 +40,11 @@ def _say(found: "Status") -> None:
         _say_member(member, found.shards)
     if not found.members:
         typer.echo("no member has begun")
+    if found.images_per_second is not None:
+        spent = sum(found.seconds.values())
+        shares = ", ".join(f"{name} {seconds / spent:.0%}" for name, seconds in found.seconds.items())
+        pace = f"{found.images_per_second:.2f} images/s, {found.captions_per_second:.2f} captions/s a worker"
+        typer.echo(f"{pace}; {shares}; last stored {found.finished}")
     if found.quarantine:
         typer.echo("could not be read:")
     for lost in found.quarantine:
@@ -64,10 +69,6 @@ def _say_member(member: "MemberStatus", shards: int) -> None:
     typer.echo(f"  {counts.rows:,} captions, {kept}")
     if member.flags:
         typer.echo(f"  flags: {', '.join(f'{flag} {count:,}' for flag, count in member.flags.items())}")
-    if member.images_per_second is not None:
-        spent = sum(member.seconds.values())
-        shares = ", ".join(f"{name} {seconds / spent:.0%}" for name, seconds in member.seconds.items())
-        typer.echo(f"  {member.images_per_second:.2f} images/s a worker: {shares}; last unit {member.finished}")
     typer.echo()
 
 

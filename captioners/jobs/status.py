@@ -28,12 +28,6 @@ class MemberStatus:
     """Unfinished shards of which nobody has counted the samples."""
     flags: Mapping[str, int]
     """Flag -> rows."""
-    seconds: Mapping[str, float]
-    """Share of the workers' time -> seconds, over all workers."""
-    images_per_second: float | None
-    """Of one worker, all its time counted; None before the first unit."""
-    finished: str
-    """When the last unit ended, UTC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +52,14 @@ class Status:
     quarantine: Sequence[Lost]
     orphans: int
     """Files that no ledger entry names."""
+    seconds: Mapping[str, float]
+    """waiting, encoding, decoding, writing -> seconds, of all workers and members: those of a pass share their time."""
+    images_per_second: float | None
+    """Of one worker, an image counted once for members that share a captioner; None before the first unit."""
+    captions_per_second: float | None
+    """Of one worker."""
+    finished: str
+    """When the last unit was stored, UTC."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What -> where."""
 
@@ -78,6 +80,10 @@ def status(given: str) -> Status:
     sizes = _sizes(run.inputs(), entries)
     known = [size for size in sizes.values() if size is not None]
     members = [_member(run, layer, [e for e in entries if e.layer == layer.name], sizes) for layer in run.layers()]
+    seconds: Counter[str] = Counter()
+    for entry in entries:
+        seconds.update(entry.seconds)
+    spent = sum(seconds.values())
     return Status(
         run=run.url,
         shards=len(sizes),
@@ -85,6 +91,10 @@ def status(given: str) -> Status:
         members=members,
         quarantine=_lost(run),
         orphans=len(run.orphans()),
+        seconds=dict(seconds.most_common()),
+        images_per_second=_images(run, members) / spent if spent else None,
+        captions_per_second=sum(member.counts.rows for member in members) / spent if spent else None,
+        finished=max((entry.finished for entry in entries), default=""),
         files={
             "captions": f"{run.place.at('layers')}/MEMBER/",
             "quarantine": f"{run.place.at('quarantine')}/MEMBER/",
@@ -106,10 +116,6 @@ def _member(run: RunDir, layer: Layer, entries: Sequence[Entry], sizes: Mapping[
         parts.setdefault(entry.shard, []).append(entry)
     done = {shard for shard, found in parts.items() if is_complete(found)}
     counts = sum((entry.counts for entry in entries), Counts())
-    seconds: Counter[str] = Counter()
-    for entry in entries:
-        seconds.update(entry.seconds)
-    spent = sum(seconds.values())
     open_shards = [shard for shard in sizes if shard not in done]
     left = [
         size - sum(entry.stop - entry.start for entry in parts.get(shard, ()))
@@ -126,10 +132,17 @@ def _member(run: RunDir, layer: Layer, entries: Sequence[Entry], sizes: Mapping[
         left=sum(left),
         unknown_shards=sum(sizes[shard] is None for shard in open_shards),
         flags=dict(sum((Counter(entry.flags) for entry in entries), Counter[str]()).most_common()),
-        seconds=dict(seconds.most_common()),
-        images_per_second=counts.read / spent if spent else None,
-        finished=max((entry.finished for entry in entries), default=""),
     )
+
+
+def _images(run: RunDir, members: Sequence[MemberStatus]) -> int:
+    """Count images once for all members of the same captioner, which read and encode them together."""
+    read = {member.name: member.counts.read for member in members}
+    together: dict[str, int] = {}
+    for layer in run.layers():
+        captioner = repr([layer.meaning.get(name) for name in ("weights", "context_length", "dtype", "exact")])
+        together[captioner] = max(together.get(captioner, 0), read.get(layer.name, 0))
+    return sum(together.values())
 
 
 def _kept(run: RunDir, entries: Sequence[Entry]) -> int | None:

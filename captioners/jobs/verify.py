@@ -171,6 +171,9 @@ def _contents(entry: Entry, layer: Layer, rows: Sequence[Mapping[str, Any]]) -> 
     draws = Counter(row["key"] for row in rows)
     if uneven := [key for key, count in draws.items() if count != layer.draws]:
         yield f"{len(uneven)} samples have not {layer.draws} draws, such as {uneven[0]} ({draws[uneven[0]]})"
+    kept = {row["index"] for row in rows if row["keep"]}
+    if len(kept) != entry.counts.captioned:
+        yield f"counts {entry.counts.captioned} captioned, and {len(kept)} samples have a caption that no rule refused"
     flags = Counter(flag for row in rows for flag in row["flags"])
     if flags != Counter(entry.flags):
         yield f"counts flags {entry.flags}, and its rows have {dict(flags)}"

@@ -53,8 +53,8 @@ def test_status_says_done_lost_and_where_time_went(captioners, run):
     assert (code, err) == (0, "")
     assert out.startswith("runs/latest: done; 2 shards, 26 samples\n")
     assert "broad  2 of 2 shards, nothing left\n  26 read = 23 captioned + 1 filtered + 2 quarantined\n" in out
-    assert "  48 captions, 47 kept\n  flags: truncated 6, repetitive 1\n" in out
-    assert "2.40 images/s a worker: decoding 69%, encoding 28%, waiting 3%, writing 0%" in out
+    assert "  48 captions, 45 kept\n  flags: truncated 6, repetitive 3\n" in out
+    assert "2.40 images/s, 4.43 captions/s a worker; decoding 69%, encoding 28%, waiting 3%, writing 0%; last" in out
     assert "could not be read:\n  2 truncated, such as drawn/broken.jpg: the file ends" in out
     assert "captions    runs/latest/layers/MEMBER/" in out
     assert "next:    captioners report latest" in out

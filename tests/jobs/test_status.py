@@ -29,8 +29,8 @@ def test_a_finished_run_is_done_and_its_sums_are_those_of_its_rows(run):
     assert (broad.shards_done, broad.units_done, broad.left, broad.unknown_shards) == (2, 3, 0, 0)
     assert broad.counts.read == 26 == broad.counts.captioned + broad.counts.filtered + broad.counts.quarantined
     assert broad.counts.rows == len(rows) == 48
-    assert broad.kept == sum(row["keep"] for row in rows) == 47
-    assert broad.flags == {"truncated": 6, "repetitive": 1}
+    assert broad.kept == sum(row["keep"] for row in rows) == 45
+    assert broad.flags == {"truncated": 6, "repetitive": 3}
 
 
 def test_what_is_left_is_counted_in_samples(tmp_path):
@@ -52,7 +52,7 @@ def test_a_shard_whose_size_nobody_knows_is_unknown_until_a_member_read_it_to_it
     found = status(run.url)
     assert found.samples is None
     assert (of(found, "brief").left, of(found, "brief").unknown_shards) == (0, 2)
-    assert (of(found, "broad").shards_done, of(found, "broad").images_per_second) == (0, None)
+    assert of(found, "broad").shards_done == 0
 
 
 def test_a_shard_with_a_gap_is_not_done(run):
@@ -68,10 +68,24 @@ def test_what_was_lost_is_counted_once_with_an_example(run):
 
 
 def test_time_is_shared_out_and_gives_a_worker_s_pace(run):
-    broad = of(status(run.url), "broad")
-    assert broad.seconds == pytest.approx({"decoding": 7.5, "encoding": 3.0, "waiting": 0.3, "writing": 0.03})
-    assert list(broad.seconds) == ["decoding", "encoding", "waiting", "writing"]
-    assert broad.images_per_second == pytest.approx(26 / 10.83)
+    found = status(run.url)
+    assert found.seconds == pytest.approx({"decoding": 15, "encoding": 6, "waiting": 0.6, "writing": 0.06})
+    assert list(found.seconds) == ["decoding", "encoding", "waiting", "writing"]
+    assert found.images_per_second == pytest.approx(2 * 26 / 21.66)  # two captioners, which read for themselves
+    assert found.captions_per_second == pytest.approx(96 / 21.66)
+    assert found.finished == "2026-01-02T03:01:05+00:00"
+
+
+def test_an_image_counts_once_for_members_that_share_a_captioner(run):
+    for name in ("broad", "brief"):
+        layer = json.loads(run.place.read(f"layers/{name}/layer.json"))
+        layer["meaning"]["weights"] = "the same"
+        run.place.write(f"layers/{name}/layer.json", json.dumps(layer).encode())
+    changed = {layer.name: layer.fingerprint for layer in run.layers()}
+    for entry in list(run.ledger.entries()):
+        data = json.dumps(asdict(replace(entry, fingerprint=changed[entry.layer])))
+        run.place.write(Ledger.name(entry.layer, entry.shard, entry.part), data.encode())
+    assert status(run.url).images_per_second == pytest.approx(26 / 21.66)
 
 
 def test_files_of_a_stopped_worker_are_counted(run):
@@ -99,6 +113,6 @@ def test_a_run_that_just_began_and_one_that_is_not_there(run, tmp_path, monkeypa
         for file in sorted(Path(run.place.at(folder)).rglob("*.*")):
             file.unlink()
     found = status("broad-and-brief")  # by its name under runs/
-    assert (found.members, found.done) == ([], False)
+    assert (found.members, found.done, found.images_per_second) == ([], False, None)
     with pytest.raises(NotFoundError, match="Did you mean 'runs/broad-and-brief'"):
         status("runs/broad-and-brif")

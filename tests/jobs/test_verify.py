@@ -139,6 +139,12 @@ def test_a_sum_that_fails_shows_in_the_whole_as_well(run):
     assert any(f.startswith("member broad, all units: read 26 is not") for f in verify(run).findings)
 
 
+def test_a_sample_counted_as_captioned_whose_captions_were_all_refused_is_found(run):
+    entry = unit(run)
+    rewrite(run, entry, counts=replace(entry.counts, captioned=11, filtered=0))
+    assert "counts 11 captioned, and 10 samples have a caption that no rule refused" in only(run)
+
+
 def test_changed_flags_and_reasons_are_found(run):
     entry = unit(run)
     rewrite(run, entry, flags={"truncated": 9}, reasons={"empty": 1})

@@ -117,8 +117,8 @@ def test_the_filter_finds_members_flags_marks_and_words(browser, page):
     browser.open(page)
     assert browser.run("document.forms[0].hidden") is False
     browser.run(f"({SET})('flag', 'refused')")
-    assert browser.run(SHOWN) == 1
-    assert browser.run("document.querySelector('output').textContent") == "1 of 24 images"
+    assert browser.run(SHOWN) == 2
+    assert browser.run("document.querySelector('output').textContent") == "2 of 24 images"
     browser.run(f"({SET})('member', 'brief')")  # brief has no refused caption
     assert browser.run(SHOWN) == 0
     assert browser.run("document.getElementById('none').hidden") is False
