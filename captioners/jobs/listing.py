@@ -1,12 +1,13 @@
 """What exists, by name: kinds, captioners, sources, decodings, metrics, recipes, data cards. Imports no torch.
 
-Kinds, sources and metrics are one file each, so their list is read from the files: a first docstring sentence, and
+Kinds are one file each and may need torch, so their list is read from the files: a first docstring sentence, and
 nothing is imported.
 """
 
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,12 +20,15 @@ from captioners.core.errors import NotFoundError, near
 from captioners.core.package_data import data_card_names, data_cards_dir, recipe_names
 from captioners.core.recipe import find_recipe
 from captioners.core.yaml_lines import write_yaml
+from captioners.data.source import sources
 from captioners.decoding.values import Beam, Sample, decoding_names, expand
 from captioners.kinds.catalogue import Origin, find, known_captioners
+from captioners.metrics import diversity, faithfulness
+from captioners.metrics.metric import Metric
 
 _PACKAGE = Path(captioners.__file__).parent
-# Interfaces, and rooms that several of a folder's modules share: no kind, source or metric of their own.
-_SHARED = {"captioner", "catalogue", "loading", "source", "metric", "batches", "cards", "layers"}
+_NO_KINDS = {"captioner", "catalogue", "directory", "loading"}
+"""Modules of the room that are no kind: the interface, and what kinds share."""
 _EXAMPLES: dict[str, Any] = {"top_p": 0.9, "top_k": 50, "min_p": 0.05}
 
 Rows = list[tuple[str, str]]
@@ -75,26 +79,49 @@ def _sort(what: str) -> _Sort:
 
 def _known(what: str, name: str, things: dict[str, Any]) -> Any:
     if name not in things:
-        known = ", ".join(things) or "none in this release"
+        known = ", ".join(things)
         raise NotFoundError(f"no {what.removesuffix('s')} is named '{name}'.{near(name, things)} Known: {known}")
     return things[name]
 
 
-def _room(what: str, folder: str, coming: str) -> _Sort:
-    """Return the sort whose things are the modules of one room."""
+def _kinds() -> dict[str, Path]:
+    files = sorted((_PACKAGE / "kinds").glob("[!_]*.py"))
+    return {path.stem: path for path in files if path.stem not in _NO_KINDS}
 
-    def modules() -> dict[str, Path]:
-        files = sorted((_PACKAGE / folder).glob("[!_]*.py"))
-        return {path.stem: path for path in files if path.stem not in _SHARED}
 
-    def all_of_them() -> Listing:
-        rows = [(name, _first(_docstring(path))) for name, path in modules().items()]
-        return Listing(what, rows, f"more: captioners list {what} NAME" if rows else coming)
+def _all_kinds() -> Listing:
+    rows = [(name, _first(_docstring(path))) for name, path in _kinds().items()]
+    return Listing("kinds", rows, "more: captioners list kinds NAME")
 
-    def one(name: str) -> str:
-        return _docstring(_known(what, name, modules()))
 
-    return _Sort(all_of_them, one)
+def _one_kind(name: str) -> str:
+    return _docstring(_known("kinds", name, _kinds()))
+
+
+def _all_sources() -> Listing:
+    rows = [(name, _first(sources.get(name).__doc__)) for name in sources.names()]
+    return Listing("sources", rows, "what a recipe may say of one: captioners list sources NAME")
+
+
+def _one_source(name: str) -> str:
+    model = sources.get(name)
+    return "\n\n".join([f"{name}: {_first(model.__doc__)}", "\n".join(describe_fields(model))])
+
+
+def _metrics() -> dict[str, Metric]:
+    return {metric.name: metric for metric in (*diversity.METRICS, *faithfulness.METRICS)}
+
+
+def _all_metrics() -> Listing:
+    rows = [(name, f"{metric.unit}; {metric.source}") for name, metric in _metrics().items()]
+    return Listing("metrics", rows, "more: captioners list metrics NAME")
+
+
+def _one_metric(name: str) -> str:
+    metric: Metric = _known("metrics", name, _metrics())
+    better = {"higher": "higher is better", "lower": "lower is better", "neither": "says nothing by itself"}
+    span = f"{metric.low:g} and more" if metric.high == inf else f"{metric.low:g} to {metric.high:g}"
+    return f"{name}: {metric.unit}, {span}; {better[metric.better]}\nsource: {metric.source}\nversion: {metric.version}"
 
 
 def _docstring(path: Path) -> str:
@@ -145,9 +172,14 @@ def _one_recipe(name: str) -> str:
 
 
 def _all_data_cards() -> Listing:
-    rows = [(name, "") for name in data_card_names()]
-    coming = "none yet: this release reads no training set; the first card comes with the first one"
-    return Listing("data-cards", rows, "more: captioners list data-cards NAME" if rows else coming)
+    rows = [(name, _about(data_cards_dir() / f"{name}.md")) for name in data_card_names()]
+    return Listing("data-cards", rows, "more: captioners list data-cards NAME")
+
+
+def _about(card: Path) -> str:
+    """Return the `about:` of a card's front matter."""
+    lines = card.read_text(encoding="utf-8").splitlines()
+    return next((line.removeprefix("about:").strip() for line in lines if line.startswith("about:")), "")
 
 
 def _one_data_card(name: str) -> str:
@@ -213,11 +245,11 @@ def _first(text: str | None) -> str:
 
 
 _SORTS = {
-    "kinds": _room("kinds", "kinds", "none yet"),
+    "kinds": _Sort(_all_kinds, _one_kind),
     "captioners": _Sort(_all_captioners, _one_captioner),
-    "sources": _room("sources", "data", "none yet: this release reads pictures and folders"),
+    "sources": _Sort(_all_sources, _one_source),
     "decodings": _Sort(_all_decodings, _one_decoding),
-    "metrics": _room("metrics", "metrics", "none yet: they come with the verb that measures captions"),
+    "metrics": _Sort(_all_metrics, _one_metric),
     "recipes": _Sort(_all_recipes, _one_recipe),
     "data-cards": _Sort(_all_data_cards, _one_data_card),
 }

@@ -21,6 +21,7 @@ CLAIMS_TRUE = Metric(name="claims true", unit="share", high=1, better="higher", 
 CAPTIONS_TRUE = Metric(name="captions wholly true", unit="share", high=1, better="higher", source=_SOURCE)
 UNPARSEABLE = Metric(name="captions unparseable", unit="share", high=1, better="lower", source=_SOURCE)
 COVERAGE = Metric(name="facts told", unit="share", high=1, better="higher", source=_SOURCE)
+METRICS = (CLAIMS_TRUE, CAPTIONS_TRUE, UNPARSEABLE, COVERAGE)
 
 
 @dataclass(frozen=True, kw_only=True)
