@@ -63,7 +63,7 @@ def test_a_signal_stops_with_a_checkpoint_and_the_rest_is_the_same(number, undis
             os.kill(os.getpid(), number)
 
     with pytest.raises(
-        InterruptedRunError, match="stopped after step 5 of 8; .* run the same command again"
+        InterruptedRunError, match=r"stopped after step 5 of 8; .* run the same command again"
     ) as stopped:
         train(tmp_path, 8, Scripted(stop))
     assert stopped.value.exit_code == 75
@@ -152,7 +152,7 @@ def test_dropout_is_refused(tmp_path):
     config["vision_cfg"]["patch_dropout"] = 0.5
     with (
         accelerator_for("cpu") as accelerator,
-        pytest.raises(UserError, match="visual.patch_dropout of this model drops"),
+        pytest.raises(UserError, match=r"visual\.patch_dropout of this model drops"),
     ):
         Trainer(
             coca.build(config, 0), CoCaObjective(), Scripted(), normalised,

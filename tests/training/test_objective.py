@@ -121,7 +121,7 @@ def test_what_is_called_untrained_is_what_gets_no_gradient(weight, tune):
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_caption_loss_alone_trains_under_ddp(frozen, tmp_path):
-    """The bug of open_clip: its unused contrastive parameters make DDP fail at the second step. Unfrozen is the control."""
+    """open_clip's unused contrastive parameters make DDP fail at the second step. Unfrozen is the control."""
     import torch.distributed as dist
 
     model = coca.build(tiny_config(), seed=1)

@@ -56,7 +56,7 @@ def test_each_trained_parameter_is_in_one_group():
 
 
 def test_a_step_is_adamw_as_published():
-    """Loshchilov and Hutter 2019, algorithm 2, written out for one matrix, with PyTorch's decay of lr * weight_decay."""
+    """Loshchilov and Hutter 2019, algorithm 2, written out for a matrix, with PyTorch's decay of lr * weight_decay."""
     generator = torch.Generator().manual_seed(0)
     matrix = torch.nn.Parameter(torch.randn(3, 4, generator=generator, dtype=torch.float64))
     optimizer = make_optimizer({"a.weight": matrix}, weight_decay=0.1)

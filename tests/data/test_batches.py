@@ -1,0 +1,186 @@
+"""Training batches: which sample comes when depends on its position alone, and none is lost without a word."""
+
+from collections import Counter
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioners.core.errors import UserError
+from captioners.data.batches import MemoryBatches, captions_of, read_training_set
+from captioners.data.source import Sample, Shard, Unreadable
+from captioners.images.decode import read_image
+from captioners.images.preprocess import Preprocess
+from captioners.models.coca import PREPROCESS
+from captioners.text.tokenizer import ClipTokenizer
+
+PREPROCESSED = Preprocess({"size": 16, **PREPROCESS})
+TOKENIZER = ClipTokenizer()
+
+
+def _jpeg(number, size=(24, 20)):
+    pixels = np.random.Generator(np.random.Philox(number)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def _sample(number, *captions, image=None):
+    return Sample(
+        shard="s", key=f"{number:03d}", index=number, captions=captions, name=f"s: {number:03d}.jpg",
+        image=_jpeg(number) if image is None else image,
+    )  # fmt: skip
+
+
+class Scripted:
+    """A source of what it is given, in two shards."""
+
+    def __init__(self, *found):
+        self.found = found
+
+    def shards(self, frozen=()):
+        half = len(self.found) // 2
+        return [Shard(path=p, size=0, stamp="", where={"from": a, "to": b})
+                for p, a, b in (("s", 0, half), ("t", half, len(self.found)))]  # fmt: skip
+
+    def samples(self, shard, start=0):
+        yield from self.found[shard.where["from"] + start : shard.where["to"]]
+
+
+def _read(*found, context=12, **options):
+    return read_training_set(Scripted(*found), PREPROCESSED, TOKENIZER, context, **options)
+
+
+def _several(count=7, captions=3):
+    return _read(*(_sample(n, *(f"picture {n} told {c}" for c in range(captions))) for n in range(count)))
+
+
+def _said(batch):
+    """[(key, caption)] of a batch."""
+    return [(key, TOKENIZER.decode(ids)) for key, ids in zip(batch.keys, batch.text.tolist(), strict=True)]
+
+
+def test_pixels_and_ids_are_those_of_captioning_and_of_open_clip():
+    texts = ["a cat on a mat", "wow!; id 0 is in here", "a " * 20]
+    held = _read(*(_sample(n, text) for n, text in enumerate(texts)), context=12)
+    batches = MemoryBatches(held, 3, seed=0)
+    batch = batches.batch(0)
+    order = [int(key[3:6]) for key in batch.keys]
+    wanted = TOKENIZER.batch([texts[n] for n in order], 12)
+    assert torch.equal(batch.text, wanted[:, : batch.text.shape[1]])
+    assert not wanted[:, batch.text.shape[1] :].any()
+    assert (batch.text[order.index(1)][:4] == 0).any(), "the caption with a bare '!' in it"
+    pictures = torch.stack([PREPROCESSED(read_image(_jpeg(n)).image) for n in order])
+    assert batch.pixels.dtype is torch.uint8
+    assert torch.equal(PREPROCESSED.normalised(batch.pixels), pictures)
+    assert held.cut == 1
+
+
+def test_every_epoch_takes_each_image_once_in_an_order_of_its_own():
+    batches = MemoryBatches(_several(), 2, seed=5)
+    taken = [key for step in range(14) for key in batches.batch(step).keys]
+    epochs = [taken[at : at + 7] for at in range(0, 28, 7)]
+    assert all(sorted(epoch) == sorted(epochs[0]) and len(set(epoch)) == 7 for epoch in epochs)
+    assert len(set(map(tuple, epochs))) > 1
+
+
+def test_a_batch_is_a_function_of_its_position():
+    held = _several()
+    forward = [MemoryBatches(held, 3, seed=5).batch(step) for step in range(9)]
+    one = MemoryBatches(held, 3, seed=5)
+    for step in (8, 2, 5, 0, 8):
+        again = one.batch(step)
+        assert _said(again) == _said(forward[step])
+        assert torch.equal(again.pixels, forward[step].pixels)
+    other = MemoryBatches(held, 3, seed=6)
+    assert [_said(other.batch(step)) for step in range(9)] != [_said(batch) for batch in forward]
+
+
+def test_the_batch_size_cuts_one_and_the_same_stream():
+    held = _several()
+    small, large = MemoryBatches(held, 2, seed=5), MemoryBatches(held, 6, seed=5)
+    assert [p for step in range(6) for p in _said(small.batch(step))] == [
+        p for step in range(2) for p in _said(large.batch(step))
+    ]
+
+
+def test_captions_drawn_at_random_come_equally_often():
+    batches = MemoryBatches(_several(5, 3), 5, seed=1)
+    counts = Counter(said for step in range(600) for said in _said(batches.batch(step)))
+    assert len(counts) == 15
+    assert sum(counts.values()) == 3000
+    # 600 draws of one in three: a standard deviation of 11.5; five of them
+    assert all(abs(count - 200) < 58 for count in counts.values())
+
+
+def test_first_takes_the_first_and_per_caption_takes_all():
+    held = _read(_sample(0, "a b", "c d"), _sample(1, "e f"), _sample(2, "g h", "i j", "k l"))
+    first = MemoryBatches(held, 3, 0, "first")
+    assert {text for step in range(4) for _, text in _said(first.batch(step))} == {"a b", "e f", "g h"}
+    each = MemoryBatches(held, 6, 0, "per_caption")
+    assert len(each) == 6
+    assert sorted(_said(each.batch(3))) == [
+        ("s: 000.jpg", "a b"), ("s: 000.jpg", "c d"), ("s: 001.jpg", "e f"),
+        ("s: 002.jpg", "g h"), ("s: 002.jpg", "i j"), ("s: 002.jpg", "k l"),
+    ]  # fmt: skip
+
+
+def test_a_bad_sample_is_counted_with_its_reason_and_stops_nothing():
+    held = _read(
+        _sample(0, "fine"),
+        Unreadable(shard="s", key="001", index=1, reason="no_image", error="s: 001 has no image; add it"),
+        _sample(2, "fine, but its picture is cut", image=_jpeg(2)[:200]),
+        _sample(3, "no picture at all", image=b"<html>"),
+        _sample(4),
+        _sample(5, "  ", ""),
+        _sample(6, "", "one of two is empty"),
+    )
+    assert held.keys == ["s: 000.jpg", "s: 006.jpg"]
+    assert [(r["key"], r["reason"]) for r in held.skipped] == [
+        ("001", "no_image"), ("002", "truncated"), ("003", "not_an_image"),
+        ("004", "no_caption"), ("005", "no_caption"),
+    ]  # fmt: skip
+    assert all(record["error"] for record in held.skipped)
+    assert (held.read, held.num_captions, held.empty) == (7, 2, 3)
+
+
+def test_nothing_usable_is_an_error_that_says_the_first_reason():
+    with pytest.raises(
+        UserError, match=r"no picture with a caption \(2 samples skipped; the first: s: 000.jpg: no capt"
+    ):
+        _read(_sample(0), _sample(1))
+    with pytest.raises(UserError, match=r"no picture with a caption \(0 samples skipped\)"):
+        _read()
+
+
+def test_what_does_not_fit_in_memory_is_said():
+    with pytest.raises(UserError, match=r"need more than 0\.0 GB in memory .* raise memory_gb"):
+        _read(_sample(0, "a"), _sample(1, "b"), max_bytes=3 * 16 * 16)
+
+
+def test_the_digest_is_that_of_what_was_read():
+    samples = [_sample(n, f"picture {n}") for n in range(4)]
+    digest = _read(*samples).digest
+    assert _read(*samples).digest == digest
+    others = (
+        samples[:3],
+        [*samples[:3], _sample(3, "another")],
+        [*samples[:3], _sample(3, "picture 3", image=_jpeg(9))],
+        samples[::-1],
+    )
+    assert len({digest, *(_read(*other).digest for other in others)}) == 5
+
+
+def test_captions_for_a_tokenizer_are_all_there_in_order():
+    found = (_sample(0, "a", "b"), Unreadable(shard="s", key="1", index=1, reason="empty", error="x"), _sample(2, "c"))
+    assert list(captions_of(Scripted(*found))) == ["a", "b", "c"]
+
+
+def test_the_decode_profile_is_asked_for():
+    file = BytesIO()
+    Image.new("RGBA", (20, 20), (200, 0, 0, 0)).save(file, "PNG")
+    held = {p: _read(_sample(0, "a", image=file.getvalue()), profile=p) for p in ("upright", "as_trained")}
+    assert held["upright"].pixels[0][:, 8, 8].tolist() == [255, 255, 255]
+    assert held["as_trained"].pixels[0][:, 8, 8].tolist() == [200, 0, 0]
