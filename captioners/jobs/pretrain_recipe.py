@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from captioners.core.options import Options
+from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
 from captioners.jobs.train_recipe import TrainRecipe
 
@@ -38,3 +38,5 @@ class PretrainRecipe(TrainRecipe):
     """Peak learning rate; after the warm-up a cosine takes it to 0."""
     weight_decay: float = Field(0.2, ge=0)
     """Of matrices; gains, biases, positions and scales are not decayed."""
+    weights_licence: str = operation("unspecified", min_length=1)
+    """The licence that the weights are under, for the captioner's card; those fine-tuned from it keep it."""

@@ -181,7 +181,7 @@ def _facts(recipe: Recipe, start: Start, held: TrainingSet, precision: str) -> d
 
 def _card(recipe: Recipe, start: Start, held: TrainingSet, directory: Path) -> dict[str, Any]:
     what = "fine-tuning data" if start.came_from else "training data"
-    licences = {**start.licences, "weights": start.licences.get("weights", "unspecified")}
+    licences = {"weights": "unspecified", **start.licences}
     name = recipe.name or directory.name
     licences[what if what not in licences else f"{what} of {name}"] = recipe.data_licence
     meant = {key: value for key, value in meaning_of(recipe).items() if key != "init"}  # it may be a path

@@ -86,7 +86,7 @@ def _pretrained(recipe: PretrainRecipe, source: Source, directory: Path) -> Star
         text_cfg["hf_tokenizer_name"] = "this-directory"  # open_clip reads the tokenizer's files beside the model
     text_cfg["vocab_size"] = tokenizer.vocab_size
     loaded = coca.LoadedCoCa(coca.build(config, recipe.seed), config)
-    return Start(loaded, tokenizer, {}, Beam())
+    return Start(loaded, tokenizer, {"weights": recipe.weights_licence}, Beam())
 
 
 def _pieces(pieces: Pieces, source: Source, folder: Path) -> SentencePieceTokenizer:
