@@ -51,6 +51,8 @@ def _say(found: "Status") -> None:
         typer.echo(f"  {lost.count:,} {lost.reason}, such as {lost.example}")
     if found.orphans:
         typer.echo(f"{_many(found.orphans, 'file')} of a stopped or slower worker, which nobody reads")
+    if found.drafts:
+        typer.echo(f"{_many(found.drafts, 'file')} half written, by a worker at work or one that was killed")
     for what, where in found.files.items():
         typer.echo(f"{what:<12}{where}")
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from captioners.core.errors import CaptionersError, UserError
-from captioners.core.ledger import Counts
+from captioners.core.ledger import Counts, Entry
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place
 from captioners.data.run_pictures import RunPictures
@@ -73,13 +73,10 @@ def report(
         raise UserError(f"{found.url}: nothing is captioned yet; run the same `captioners generate` again, then look")
     gathered = gather(found, entries, images, seed)
     shown, missing = _pictures(found, gathered, pictures)
+    plain = _page(found, entries, gathered, notes, sections)
     text, count = _fitted(
-        lambda quality, count: _page(
-            found,
-            gathered,
-            [_picture(sample, shown, quality, judge) for sample in gathered.samples[:count]],
-            notes,
-            sections,
+        lambda quality, count: _with_pictures(
+            plain, gathered, [_picture(sample, shown, quality, judge) for sample in gathered.samples[:count]]
         ),
         len(gathered.samples),
     )
@@ -156,26 +153,31 @@ def _picture(sample: Mapping[str, Any], shown: Mapping[int, Image.Image | str], 
 
 
 def _page(
-    run: RunDir, gathered: Gathered, pictures: Sequence[Picture], notes: Sequence[str], sections: Sequence[Section]
+    run: RunDir, entries: Sequence[Entry], gathered: Gathered, notes: Sequence[str], sections: Sequence[Section]
 ) -> Page:
+    """Return the page without its pictures."""
     from captioners import __version__
 
-    members = _members(run, gathered)
-    name = Path(run.url.rstrip("/")).name
+    members = _members(run, entries, gathered)
     quarantine = _quarantine(run)
+    name = run.url.rstrip("/").rpartition("/")[2]
     return Page(
         title=Path(run.url).resolve().name if run.place.local else name,
         summary=_summary(members, sum(reason.count for reason in quarantine)),
         members=members,
-        pictures=pictures,
-        pictures_about=_about_pictures(gathered, pictures),
+        pictures=(),
+        pictures_about="",
         quarantine=quarantine,
         sections=sections,
         notes=notes,
-        provenance=run_provenance(run),
+        provenance=run_provenance(run, entries),
         recipe=run.recipe_text() if run.place.exists("recipe.yaml") else "",
         version=__version__,
     )
+
+
+def _with_pictures(plain: Page, gathered: Gathered, pictures: Sequence[Picture]) -> Page:
+    return replace(plain, pictures=pictures, pictures_about=_about_pictures(gathered, pictures))
 
 
 def _summary(members: Sequence[Member], unreadable: int) -> str:
@@ -196,17 +198,21 @@ def _about_pictures(gathered: Gathered, pictures: Sequence[Picture]) -> str:
     return f"{len(pictures):,}{part} images{chosen}.{some}"
 
 
-def _members(run: RunDir, gathered: Gathered) -> list[Member]:
+def _members(run: RunDir, entries: Sequence[Entry], gathered: Gathered) -> list[Member]:
     layers = run.layers()
+    units: dict[str, list[Entry]] = {layer.name: [] for layer in layers}
+    for entry in entries:
+        units[entry.layer].append(entry)
     drawings = histograms([gathered.lengths.get(layer.name, {}) for layer in layers])
     members = []
     for layer, drawing in zip(layers, drawings, strict=True):
-        entries = list(run.entries([layer.name]))
-        counts = sum((entry.counts for entry in entries), Counts())
-        flags = sum((Counter(entry.flags) for entry in entries), Counter[str]())
+        counts = sum((entry.counts for entry in units[layer.name]), Counts())
+        flags: Counter[str] = Counter()
+        for entry in units[layer.name]:
+            flags.update(entry.flags)
         if gathered.refused[layer.name] and gathered.rows_read == gathered.rows:
             flags["refused"] = gathered.refused[layer.name]
-        problems = [problem for entry in entries if (problem := entry.counts.problem(layer.draws))]
+        problems = [problem for entry in units[layer.name] if (problem := entry.counts.problem(layer.draws))]
         draws = f"{layer.draws} draw{'' if layer.draws == 1 else 's'}"
         about = [captioner_name(layer), decoding_words(layer.meaning.get("decoding")), draws]
         members.append(

@@ -1,10 +1,11 @@
 """A run's settings and layers as pairs of name and value for a reader; nothing here is computed, only said."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from captioners.core.layers import Layer
+from captioners.core.ledger import Entry
 from captioners.core.run_dir import RunDir
 from captioners.decoding.values import Beam, Sample
 
@@ -49,12 +50,11 @@ def layer_provenance(layer: Layer) -> dict[str, str]:
     return {name: value for name, value in {**said, **meaning}.items() if value}
 
 
-def run_provenance(run: RunDir) -> dict[str, str]:
+def run_provenance(run: RunDir, entries: Sequence[Entry]) -> dict[str, str]:
     """Return what holds for the run as a whole: place, inputs, seed, and the environments that made it."""
     shards = run.inputs()
     known = [shard.get("count") for shard in shards]
     samples = f", {sum(known):,} samples" if known and None not in known else ""  # type: ignore[arg-type]
-    entries = list(run.entries())
     environments = Counter(", ".join(f"{k} {v}" for k, v in sorted(entry.environment.items())) for entry in entries)
     said = {
         "run": run.url,

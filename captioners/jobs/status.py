@@ -52,6 +52,8 @@ class Status:
     quarantine: Sequence[Lost]
     orphans: int
     """Files that no ledger entry names."""
+    drafts: int
+    """Files that are being written, or that a killed worker left half written; not looked for in object stores."""
     seconds: Mapping[str, float]
     """waiting, encoding, decoding, writing -> seconds, of all workers and members: those of a pass share their time."""
     images_per_second: float | None
@@ -91,6 +93,7 @@ def status(given: str) -> Status:
         members=members,
         quarantine=_lost(run),
         orphans=len(run.orphans()),
+        drafts=sum(1 for _ in run.place.local.rglob(".*.part")) if run.place.local else 0,
         seconds=dict(seconds.most_common()),
         images_per_second=_images(run, members) / spent if spent else None,
         captions_per_second=sum(member.counts.rows for member in members) / spent if spent else None,

@@ -90,7 +90,9 @@ def test_an_image_counts_once_for_members_that_share_a_captioner(run):
 
 def test_files_of_a_stopped_worker_are_counted(run):
     run.place.create("layers/broad/drawn.00000.bbbbbbbb.parquet", b"")
-    assert status(run.url).orphans == 1
+    Path(run.place.at("layers/broad/.0123456789ab.part")).write_bytes(b"")
+    found = status(run.url)
+    assert (found.orphans, found.drafts) == (1, 1)
 
 
 def test_a_file_that_cannot_be_read_leaves_only_the_kept_captions_unknown(run):

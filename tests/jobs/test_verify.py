@@ -10,6 +10,10 @@ import pytest
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.ledger import Ledger
 from captioners.core.records import content_digest, to_bytes
+from captioners.core.run_dir import RunDir
+from captioners.jobs.report import report
+from captioners.jobs.show import show
+from captioners.jobs.status import status
 from captioners.jobs.verify import verify as verify_all
 from tests.runs_fixture import make_run
 
@@ -251,3 +255,23 @@ def test_what_cannot_be_checked_at_all_is_an_error(run, tmp_path):
     Path(run.place.at("layers/broad/layer.json")).write_text("{")
     with pytest.raises(UserError, match=r"layer\.json: damaged"):
         verify(run)
+
+
+def test_a_run_in_an_object_store_is_looked_at_in_the_same_way(run, tmp_path):
+    url = f"memory://{tmp_path.name}/run"
+    there = RunDir(url)
+    for name in (
+        "run.json",
+        "recipe.yaml",
+        *(n for f in ("inputs", "layers", "quarantine", "ledger") for n in run.place.names(f)),
+    ):
+        there.place.write(name, run.place.read(name))
+    assert verify(url).findings == []
+    assert (status(url).done, status(url).orphans) == (True, 0)
+    assert len(show(url, "photos/cat").members) == 2
+    page = report(url)
+    assert (page.images, page.missing) == (24, 0)
+    assert b"broad-and-brief" not in there.place.read("report.html")
+    there.place.remove(unit(there).file)
+    (finding,) = verify(url).findings
+    assert "is gone" in finding

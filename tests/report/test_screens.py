@@ -166,3 +166,26 @@ def test_the_keyboard_reaches_the_captions_first_then_links_and_filter(browser, 
     assert focused[:2] == ["#pictures", "#members"]
     assert focused[-3:] == ["member", "flag", "text"]
     assert browser.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize("width", [320, 600, 768, 900, 1024, 1600])
+def test_no_width_breaks_the_page_or_its_headings(browser, page, width):
+    browser.open(page, width=width)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run(OVERFLOWING) == ""
+    # A heading of one word stands on one line.
+    broken = """[...document.querySelectorAll('thead th, h2')].filter(e => {
+      const head = e.closest('thead'), text = document.createRange();
+      text.selectNodeContents(e);
+      return !(head && getComputedStyle(head).position === 'absolute') && !e.textContent.includes(' ')
+        && text.getClientRects().length > 1;
+    }).map(e => e.textContent).join()"""
+    assert browser.run(broken) == ""
+
+
+def test_on_paper_the_filter_is_gone_and_captions_have_room(browser, page):
+    browser.open(page, width=720)
+    browser.ask("Emulation.setEmulatedMedia", media="print")
+    assert browser.run("getComputedStyle(document.forms[0]).display") == "none"
+    assert browser.run("Math.min(...[...document.querySelectorAll('.text')].map(e => e.clientWidth || 999))") > 300
+    browser.ask("Emulation.setEmulatedMedia", media="")
