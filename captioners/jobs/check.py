@@ -15,7 +15,8 @@ from captioners.core.recipe import Recipe, find_recipe, read_recipe
 from captioners.decoding.values import Sample
 from captioners.images.decode import SUFFIXES, list_images, read_image
 from captioners.jobs.caption_recipe import CaptionRecipe
-from captioners.kinds.catalogue import find
+from captioners.jobs.finetune_recipe import FinetuneRecipe
+from captioners.kinds.catalogue import KnownCaptioner, find
 
 _NOT_CHECKED_RECIPE = (
     "that the weights exist and load, fit the machine's memory and are what their digest says",
@@ -62,7 +63,26 @@ def cross_problems(options: Options) -> list[str]:
 
     Every job's cross-checks live here.
     """
-    return _caption_problems(options) if isinstance(options, CaptionRecipe) else []
+    if isinstance(options, CaptionRecipe):
+        return _caption_problems(options)
+    return _init_problems(options) if isinstance(options, FinetuneRecipe) else []
+
+
+def _init_problems(options: FinetuneRecipe) -> list[str]:
+    try:
+        return _known_problems("init", find(options.init), options.allow_noncommercial)
+    except NotFoundError as error:
+        return [f"init: {error}"]
+
+
+def _known_problems(field: str, known: KnownCaptioner, allow_noncommercial: bool) -> list[str]:
+    problems = []
+    if known.origin.kind in ("directory", "file") and not Path(known.origin.where).expanduser().exists():
+        problems.append(f"{field}: {known.origin.where} does not exist")
+    if known.noncommercial and not allow_noncommercial:
+        why = f"{known.name} may not be used commercially ({known.licences.get('weights', 'unknown')})"
+        problems.append(f"{field}: {why}; say allow_noncommercial: true if that is fine")
+    return problems
 
 
 def _caption_problems(options: CaptionRecipe) -> list[str]:
@@ -71,12 +91,7 @@ def _caption_problems(options: CaptionRecipe) -> list[str]:
         known = find(options.captioner)
     except NotFoundError as error:
         return [f"captioner: {error}", *problems]
-    if known.origin.kind in ("directory", "file") and not Path(known.origin.where).expanduser().exists():
-        problems.append(f"captioner: {known.origin.where} does not exist")
-    if known.noncommercial and not options.allow_noncommercial:
-        why = f"{known.name} may not be used commercially ({known.licences.get('weights', 'unknown')})"
-        problems.append(f"captioner: {why}; say allow_noncommercial: true if that is fine")
-    return problems
+    return problems + _known_problems("captioner", known, options.allow_noncommercial)
 
 
 def _check_recipes(sources: list[str], overrides: Sequence[str]) -> Findings:

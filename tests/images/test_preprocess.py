@@ -61,3 +61,13 @@ def test_a_missing_size_and_an_unknown_field_are_refused():
         Preprocess({"mean": CFG["mean"]})
     with pytest.raises(UserError, match=r"unknown field 'interpolaton'\. Did you mean 'interpolation'"):
         Preprocess({"size": 224, "interpolaton": "bicubic"})
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+def test_pixels_kept_as_bytes_become_what_captioning_sees(resize_mode):
+    ours = Preprocess(CFG | {"resize_mode": resize_mode})
+    pictures = [*_photos(), quadrants(33, 500)]
+    kept = [ours.pixels(picture) for picture in pictures]
+    assert all(pixels.shape == (3, 224, 224) and pixels.dtype == "uint8" for pixels in kept)
+    found = ours.normalised(torch.stack([torch.from_numpy(pixels) for pixels in kept]))
+    assert torch.equal(found, torch.stack([ours(picture) for picture in pictures]))

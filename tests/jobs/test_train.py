@@ -275,6 +275,19 @@ def test_recipes_are_strict(line, says, tmp_path):
         read_recipe(file)
 
 
+def test_check_says_what_is_wrong_with_init():
+    from captioners.jobs.check import cross_problems
+
+    def problems(init, **changes):
+        return cross_problems(_finetune("out", init, **changes))
+
+    assert problems("random-tiny") == []
+    assert "Did you mean 'random-tiny'" in problems("random-tinny")[0]
+    assert "may not be used commercially" in problems("apple-coca-context77")[0]
+    assert problems("apple-coca-context77", allow_noncommercial=True) == []
+    assert problems("coca_ViT-L-14@gone.pt") == ["init: gone.pt does not exist"]
+
+
 def test_overrides_reach_the_source_and_the_objective(tmp_path):
     file = tmp_path / "r.yaml"
     file.write_text("job: finetune\ninit: random-tiny\nsource: {kind: drawn}\nsteps: 4\nbatch_size: 4\n")
