@@ -94,13 +94,22 @@ def forward(model: nn.Module, images: Tensor, captions: Captions, *, contrastive
     logits = predicting @ coca.text_decoder.text_projection
     if text_pooled is None:
         return Outputs(logits, None, None)
+    if pooled.ndim != 2:  # open_clip's "parallel" and "cascade" poolers, which it calls unfinished, too
+        raise UserError(
+            "this image tower pools for the contrastive loss in a way that open_clip has not finished; "
+            "take attentional_pool: true, or contrastive_weight: 0"
+        )
     return Outputs(logits, F.normalize(pooled, dim=-1), F.normalize(text_pooled, dim=-1))
 
 
 def unused_without_contrast(model: nn.Module) -> set[str]:
     """Return the names of the parameters that only a contrastive loss reaches."""
-    only = ("logit_scale", "logit_bias", "text.cls_emb", "text.ln_final.", "text.text_projection", "visual.proj")
-    return {name for name, _ in model.named_parameters() if name.startswith(only)}
+    visual: Any = model.get_submodule("visual")
+    only = ["logit_scale", "logit_bias", "text.cls_emb", "text.ln_final.", "text.text_projection", "visual.proj"]
+    only.append("visual.attn_pool_contrastive.")
+    if getattr(visual, "attn_pool", None) is None and getattr(visual, "final_ln_after_pool", False):
+        only.append("visual.ln_post.")  # of the class token alone
+    return {name for name, _ in model.named_parameters() if name.startswith(tuple(only))}
 
 
 def _image(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,7 +102,7 @@ class Checkpoints:
         """Put a checkpoint's weights and optimizer state in place, bit for bit; raise UserError if they do not fit."""
         weights, moments = _load(found.path / _WEIGHTS), _load(found.path / _OPTIMIZER)
         wanted = {f"{name}/{part}" for name in parameters for part in ("exp_avg", "exp_avg_sq", "step")}
-        if weights.keys() != model.state_dict().keys() or (found.step and moments.keys() != wanted):
+        if weights.keys() != model.state_dict().keys() or not moments.keys() <= wanted:
             raise UserError(
                 f"{found.path}: made for another model or other trained parameters; name another output, or remove it"
             )

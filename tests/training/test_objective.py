@@ -29,6 +29,22 @@ def model():
     return coca.build(tiny_config(), seed=1).double().train()
 
 
+def _variant(which):
+    """A configuration whose image tower hands out its tokens in another way."""
+    config = tiny_config()
+    vision = config["vision_cfg"]
+    if which == "cascade":
+        vision["attentional_pool"] = "cascade"
+    elif which != "pooler":
+        for key in ("attentional_pool", "attn_pooler_queries", "attn_pooler_heads"):
+            del vision[key]
+        vision["final_ln_after_pool"] = which == "patches, norm after"
+    return config
+
+
+VARIANTS = ["pooler", "cascade", "patches", "patches, norm after"]
+
+
 def _text(case):
     lengths, holes = CASES[case]
     text = captions(lengths)
@@ -106,11 +122,28 @@ def test_trimming_keeps_one_pad_and_no_more():
     assert 0 not in trimmed.labels
 
 
+@pytest.mark.parametrize("variant", ["patches", "patches, norm after"])
+def test_image_towers_of_other_make_give_open_clips_gradients(variant):
+    model = coca.build(_variant(variant), seed=1).double().train()
+    text, pictures = _text("id 0 within captions"), images(4).double()
+    (caption, contrastive), wanted = _of_open_clip(model, pictures, text, 2.0, 1.0)
+    parts = CoCaObjective()(model, pictures, text)
+    assert abs(parts.total.item() - (caption + contrastive).item()) < 1e-9
+    found = _gradients(model, parts.total)
+    for name, gradient in wanted.items():
+        assert gradient is None or (found[name] - gradient).abs().max() < 1e-9, name
+
+
 @pytest.mark.parametrize("tune", ["all", "text"])
 @pytest.mark.parametrize("weight", [1.0, 0.0])
-def test_what_is_called_untrained_is_what_gets_no_gradient(weight, tune):
-    model = coca.build(tiny_config(), seed=1)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_called_untrained_is_what_gets_no_gradient(variant, weight, tune):
+    model = coca.build(_variant(variant), seed=1)
     objective = CoCaObjective(contrastive_weight=weight)
+    if variant == "cascade" and weight:
+        with pytest.raises(UserError, match="in a way that open_clip has not finished"):
+            objective(model, images(4), _text("short"))
+        return
     untrained = objective.untrained(model, tune)
     trained_parameters(model, untrained)
     gradients = _gradients(model, objective(model, images(4), _text("short")).total)
