@@ -25,6 +25,15 @@ class TrainedTokenizer(Options):
     """How it is trained."""
 
 
+class Normalisation(Options):
+    """What is taken from pixels of 0..1, and what they are divided by, for red, green and blue."""
+
+    mean: tuple[float, float, float]
+    """Taken away."""
+    std: tuple[float, float, float]
+    """Divided by."""
+
+
 @job_recipes.register("pretrain")
 class PretrainRecipe(TrainRecipe):
     """Train a captioner from random weights."""
@@ -34,6 +43,8 @@ class PretrainRecipe(TrainRecipe):
     """An open_clip architecture (`coca_...`), or open_clip's model configuration written out."""
     tokenizer: Literal["clip"] | TrainedTokenizer = "clip"
     """CLIP's, or `{sentencepiece: {vocab_size: N}}`, trained on the captions; it sets the model's vocabulary."""
+    normalisation: Normalisation | None = None
+    """How the model is shown pixels; absent: with OpenAI's statistics of web photos, as every released CoCa."""
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate; after the warm-up a cosine takes it to 0."""
     weight_decay: float = Field(0.2, ge=0)

@@ -85,7 +85,8 @@ def _pretrained(recipe: PretrainRecipe, source: Source, directory: Path) -> Star
         tokenizer = _pieces(recipe.tokenizer.sentencepiece, source, directory / "tokenizer")
         text_cfg["hf_tokenizer_name"] = "this-directory"  # open_clip reads the tokenizer's files beside the model
     text_cfg["vocab_size"] = tokenizer.vocab_size
-    loaded = coca.LoadedCoCa(coca.build(config, recipe.seed), config)
+    shown = recipe.normalisation.model_dump(mode="json") if recipe.normalisation else {}
+    loaded = coca.LoadedCoCa(coca.build(config, recipe.seed), config, {**coca.PREPROCESS, **shown})
     return Start(loaded, tokenizer, {"weights": recipe.weights_licence}, Beam())
 
 
