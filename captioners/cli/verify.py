@@ -12,6 +12,7 @@ def command(
     again: Annotated[
         int, typer.Option("--again", metavar="N", min=0, help="Make the captions of N samples once more, and compare.")
     ] = 0,
+    no_weights: Annotated[bool, typer.Option("--no-weights", help="Do not hash the captioners' weights.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed chooses other samples for --again.")] = 0,
 ) -> None:
     """Check sums, files, rows and parts of a run, and the weights that made it. Every finding is a line; exit code 2.
@@ -20,7 +21,7 @@ def command(
     """
     from captioners.jobs.verify import verify
 
-    found = verify(run, again=again, seed=seed)
+    found = verify(run, weights=not no_weights, again=again, seed=seed)
     for finding in found.findings:
         typer.echo(f"finding: {finding}", err=True)
     for note in found.notes:

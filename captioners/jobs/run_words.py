@@ -41,12 +41,14 @@ def captioner_name(layer: Layer) -> str:
 def layer_provenance(layer: Layer) -> dict[str, str]:
     """Return what a layer is and what its fingerprint covers."""
     said = {
-        "draws per image": str(layer.draws),
+        "captioner": captioner_name(layer),
+        "weights": str(layer.meaning.get("weights") or ""),
         "decoding": decoding_words(layer.meaning.get("decoding")),
-        **dict(_flat(layer.facts)),
+        "draws per image": str(layer.draws),
+        **{name: value for name, value in _flat(layer.facts) if name not in ("captioner", "captioner_name")},
         "fingerprint": layer.fingerprint,
     }
-    meaning = {f"meaning: {name}": value for name, value in _flat(layer.meaning)}
+    meaning = {f"meaning: {name}": value for name, value in _flat(layer.meaning) if name != "weights"}
     return {name: value for name, value in {**said, **meaning}.items() if value}
 
 

@@ -64,12 +64,14 @@ def verify(given: str | RunDir, *, weights: bool = True, again: int = 0, seed: i
     for name, entry in _entries(run, found.findings):
         shards.setdefault((entry.layer, entry.shard), []).append((name, entry))
     whole: Counter[str] = Counter()
+    sound: list[Entry] = []
     for (member, shard), units in sorted(shards.items(), key=lambda item: item[0]):
         samples: list[tuple[str, int]] = []
         for name, entry in units:
             said, made = _unit(run, name, entry, layers.get(member))
             found.findings += [f"{run.place.at(name)}: {problem}" for problem in said]
             samples += made
+            sound += [] if said else [entry]
             found.units += 1
             found.counts[member] = found.counts.get(member, Counts()) + entry.counts
         problems = _shard([entry for _, entry in units], frozen.get(shard)) + _repeated(samples)
@@ -78,19 +80,20 @@ def verify(given: str | RunDir, *, weights: bool = True, again: int = 0, seed: i
     found.findings += _wholes(found.counts, layers)
     found.unfinished = {name: len(frozen) - whole[name] for name in sorted(layers) if whole[name] < len(frozen)}
     found.orphans = run.orphans(entry for units in shards.values() for _, entry in units)
-    if weights:
-        for line, wrong in check_weights(run):
-            (found.findings if wrong else found.notes).append(line)
-    if again:
-        _again(run, again, seed, found)
+    try:
+        if weights:
+            for line, wrong in check_weights(run):
+                (found.findings if wrong else found.notes).append(line)
+        if again:
+            _again(run, sound, again, seed, found)
+    except UserError as error:  # the recipe, which both begin with
+        found.findings.append(f"{run.place.at('recipe.yaml')}: {' '.join(str(error).split())}")
     return found
 
 
-def _again(run: RunDir, samples: int, seed: int, found: Verified) -> None:
-    """Make some captions again; a near tie is rounding, not a fault."""
-    rows = [
-        row for s in gather(run, run.entries(), samples, seed).samples for rows in s["rows"].values() for row in rows
-    ]
+def _again(run: RunDir, sound: Sequence[Entry], samples: int, seed: int, found: Verified) -> None:
+    """Make some captions of sound units again; a near tie is rounding, not a fault."""
+    rows = [row for s in gather(run, sound, samples, seed).samples for rows in s["rows"].values() for row in rows]
     for made in remake(run, rows):
         found.again[made.outcome] += 1
         name = f"{made.row['shard']}:{made.row['key']}, member {made.row['member']}, draw {made.row['draw']}"

@@ -106,6 +106,7 @@ def test_verify_of_a_sound_run_ends_with_0_and_of_a_damaged_one_with_2(captioner
     monkeypatch.setattr("captioners.jobs.verify.check_weights", lambda run: iter([("weights hashed", False)]))
     code, out, err = captioners("verify", RUN)
     assert (code, err) == (0, "")
+    assert "weights hashed" not in captioners("verify", RUN, "--no-weights")[1]
     assert "weights hashed\n\n6 units, 96 captions: no findings" in out
     entry = next(run.entries())
     run.place.create("layers/broad/left.parquet", b"")

@@ -249,6 +249,14 @@ def test_files_that_no_entry_names_are_listed_and_are_no_finding(run):
     ]
 
 
+def test_a_recipe_that_cannot_be_read_is_found_and_the_rest_is_still_checked(run):
+    run.place.remove(unit(run).file)
+    found = verify_all(run, again=1)
+    assert [f"{run.url}/recipe.yaml: " in finding for finding in found.findings] == [False, True]
+    assert "source: missing" in found.findings[1]
+    assert not any("\n" in finding for finding in found.findings)
+
+
 def test_what_cannot_be_checked_at_all_is_an_error(run, tmp_path):
     with pytest.raises(NotFoundError):
         verify(str(tmp_path / "nowhere"))

@@ -61,6 +61,8 @@ def test_the_wheel_holds_every_recipe_the_licence_and_no_tests(installed):
     for folder in ("recipes", "data_cards"):
         there = {p.relative_to(package / f"_{folder}") for p in (package / f"_{folder}").rglob("*") if p.is_file()}
         assert there == {p.relative_to(ROOT / folder) for p in (ROOT / folder).rglob("*") if p.is_file()}
+    templates = ("page.html.j2", "style.css", "filter.js")
+    assert all((package / "report" / "templates" / name).is_file() for name in templates)
     assert (package / "py.typed").is_file()
     assert list(package.parent.glob("captioners-*.dist-info/licenses/LICENSE"))
     assert not (package.parent / "tests").exists()
