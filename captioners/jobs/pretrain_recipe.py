@@ -1,6 +1,6 @@
 """What `captioners pretrain` can be told: an architecture, a tokenizer, and how to train them from random weights."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -28,9 +28,9 @@ class TrainedTokenizer(Options):
 class Normalisation(Options):
     """What is taken from pixels of 0..1, and what they are divided by, for red, green and blue."""
 
-    mean: tuple[float, float, float]
+    mean: list[float] = Field(min_length=3, max_length=3)
     """Taken away."""
-    std: tuple[float, float, float]
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
     """Divided by."""
 
 

@@ -16,6 +16,7 @@ from captioners.jobs.pretrain_recipe import PretrainRecipe
 from captioners.jobs.train import train
 from captioners.kinds import catalogue, loading
 from captioners.models.weights import read_weights, weights_digest
+from captioners.text.pieces import train_sentencepiece
 from tests.models.tiny import tiny_config
 
 SOURCE = {"kind": "drawn", "split": "pretrain", "count": 12, "captions": 2}
@@ -293,3 +294,33 @@ def test_overrides_reach_the_source_and_the_objective(tmp_path):
     file.write_text("job: finetune\ninit: random-tiny\nsource: {kind: drawn}\nsteps: 4\nbatch_size: 4\n")
     recipe = read_recipe(file, ["source.voice=short", "objective.contrastive_weight=0.0", "context_length=77"]).options
     assert (recipe.source.voice, recipe.objective.contrastive_weight, recipe.context_length) == ("short", 0.0, 76)
+
+
+def test_what_a_recipe_says_of_pixels_licence_and_knowledge_is_in_the_captioner_and_its_heirs(tmp_path):
+    statistics = {"mean": [0.85, 0.8, 0.75], "std": [0.2, 0.25, 0.3]}
+    tokenizer = {"sentencepiece": {"vocab_size": 320, "captions": 100}}
+    own = {"weights_licence": "CC0-1.0", "knows_only": "small things", "tokenizer": tokenizer, "steps": 2}
+    run = train(_pretrain(tmp_path / "small", normalisation=statistics, **own))
+    written = json.loads((run.captioner / "open_clip_config.json").read_text())["preprocess_cfg"]
+    assert {name: written[name] for name in statistics} == statistics
+    assert written["resize_mode"] == "shortest"
+    heir = train(_finetune(tmp_path / "heir", run.directory, steps=2))
+    inherited = json.loads((heir.captioner / "open_clip_config.json").read_text())["preprocess_cfg"]
+    assert inherited == written
+    for card in (_card(run), _card(heir)):
+        assert card["licences"]["weights"] == "CC0-1.0"
+        assert card["knows_only"] == "small things"
+    assert loading.load(catalogue.find(str(heir.captioner))).knows_only == "small things"
+
+
+def test_a_tokenizer_may_be_trained_on_the_first_captions_alone(tmp_path, monkeypatch):
+    seen = []
+
+    def counted(texts, vocab_size, path):
+        seen.extend(texts)
+        return train_sentencepiece(seen, vocab_size, path)
+
+    monkeypatch.setattr("captioners.jobs.train_start.train_sentencepiece", counted)
+    tokenizer = {"sentencepiece": {"vocab_size": 320, "captions": 100}}
+    train(_pretrain(tmp_path / "small", tokenizer=tokenizer, steps=1))
+    assert len(seen) == 100  # of 120
