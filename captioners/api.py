@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from captioners.core.errors import UserError
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample, decoding_names, parse_decoding
 from captioners.kinds.captioner import Request, Result
@@ -95,21 +96,33 @@ class Captioner:
 class Run:
     """A finished job and what it wrote."""
 
-    directory: Path
-    captions_file: Path
+    directory: str | Path
+    captions_file: Path | None = None
+    """What `caption` wrote; a run of `generate` has layers instead."""
 
     def captions(self) -> "pyarrow.Table":
-        """Return the captions as a table: path, image_sha256, draw, text, raw_text, num_tokens, logprob, finish."""
+        """Return the captions as a table: image_sha256, draw, text, raw_text, num_tokens, logprob, finish and more.
+
+        Of `caption` they have a path; of `generate` a shard, key, index, offset, size, member, attempt, keep and flags.
+        """
         import pyarrow as pa
 
+        from captioners.core.run_dir import RunDir
+
+        if self.captions_file is None:
+            return RunDir(self.directory).captions()
         rows = [_json(line) for line in self.captions_file.read_text(encoding="utf-8").splitlines()]
         names = ("path", "image_sha256", "draw", "text", "raw_text", "num_tokens", "logprob", "finish")
         types = (pa.string(), pa.string(), pa.int64(), pa.string(), pa.string(), pa.int64(), pa.float64(), pa.string())
         return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(names, types, strict=True))))
 
-    def quarantine(self) -> list[dict[str, str]]:
-        """Return the pictures that could not be read: path, reason, error."""
-        file = self.directory / "quarantine.jsonl"
+    def quarantine(self) -> list[dict[str, Any]]:
+        """Return what could not be read: path (of `generate` shard, key, index and offset), reason, error."""
+        from captioners.core.run_dir import RunDir
+
+        if self.captions_file is None:
+            return RunDir(self.directory).quarantine()
+        file = Path(self.directory) / "quarantine.jsonl"
         return [_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
     def report(self, out: str | Path | None = None, *, images: int = 200, pictures: bool = True, seed: int = 0) -> str:
@@ -150,18 +163,29 @@ def load(
 def run(recipe: str | Path, **overrides: Any) -> Run:
     """Run a recipe, given by path or packaged name, with overrides as keywords (`draws=5`, `decoding={"top_p": 0.9}`).
 
+    A recipe of `generate` goes on where its run stopped, as the command does.
+
     Raises:
-        RecipeError: all mistakes of the recipe at once.
+        RecipeError: all mistakes of the recipe at once. UserError: a recipe of a job that is not run from here.
+        NeedsLookError, InterruptedRunError: as the command ends with 2 and 75.
     """
     import json
 
-    from captioners.core.recipe import read_options
-    from captioners.jobs.caption import caption
+    from captioners.core.recipe import read_recipe
     from captioners.jobs.caption_recipe import CaptionRecipe
+    from captioners.jobs.generate_recipe import GenerateRecipe
 
-    options = read_options(CaptionRecipe, recipe, [f"{key}={json.dumps(value)}" for key, value in overrides.items()])
-    done: CaptionRun = caption(options)
-    return Run(done.directory, done.captions)
+    found = read_recipe(recipe, [f"{key}={json.dumps(value)}" for key, value in overrides.items()])
+    if isinstance(found.options, CaptionRecipe):
+        from captioners.jobs.caption import caption
+
+        done: CaptionRun = caption(found.options)
+        return Run(done.directory, done.captions)
+    if isinstance(found.options, GenerateRecipe):
+        from captioners.jobs.generate import generate
+
+        return Run(generate(found.options, name=found.path.stem).directory)
+    raise UserError(f"{recipe} is a recipe of the job '{found.job}'; run it with 'captioners {found.job} {recipe}'")
 
 
 def list_captioners() -> list[str]:

@@ -51,3 +51,23 @@ def decode(
     report, run = bench_decode(options, typer.echo)
     typer.echo(f"\n{text(report)}")
     done(run, "captioners bench decode --full --rounds 3", "captioners bench decode --size B-32")
+
+
+@app.command()
+def generate(
+    size: Annotated[str, typer.Option(help="L-14, B-32 or tiny with random weights; or a captioner.")] = "L-14",
+    images: Annotated[int | None, typer.Option(min=1, help="Images.", show_default="by size")] = None,
+    draws: Annotated[int, typer.Option("-n", min=1, help="Captions of each image.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-generate-TIME")] = None,
+) -> None:
+    """Compare the whole of generate (tars, decoding, rules, storing) with its engine alone, in turns.
+
+    Both get the same images and must write the same captions. Ask for quiet: others' work spoils what is measured.
+    """
+    from captioners.jobs.bench_generate import BenchGenerateOptions, bench_generate
+
+    options = BenchGenerateOptions(size=size, images=images, draws=draws, rounds=rounds, out=out)
+    report, run = bench_generate(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench generate --size tiny")

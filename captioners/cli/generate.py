@@ -44,7 +44,7 @@ def command(
         run = generate(recipe, name=name, say=typer.echo, show=display)
     report(recipe, run)
     done(run.directory, f"captioners report {run.directory}", f"captioners status {run.directory}")
-    if run.quarantined_share > recipe.quarantine_ceiling:
+    if run.quarantined > recipe.quarantine_ceiling:
         raise typer.Exit(2)
 
 

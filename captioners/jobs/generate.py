@@ -3,12 +3,14 @@
 The same command resumes: a pilot, then the rest; more shards; one more member; other workers or batches.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from captioners.core.errors import InterruptedRunError
-from captioners.core.ledger import Counts
+from captioners.core.ledger import Counts, Entry
 from captioners.core.progress import Progress
+from captioners.core.run_dir import RunDir
 from captioners.core.stopping import stoppable
 from captioners.executors.local import run_tasks
 from captioners.jobs.generate_recipe import GenerateRecipe
@@ -34,12 +36,8 @@ class GenerateRun:
     reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Quarantine reason -> how many records, and an example."""
 
-    @property
-    def quarantined_share(self) -> float:
-        """Share of samples that could not be read."""
-        read = max((counts.read for counts in self.stored.values()), default=0)
-        bad = max((counts.quarantined for counts in self.stored.values()), default=0)
-        return bad / read if read else float(bool(self.reasons))
+    quarantined: float = 0.0
+    """Share of samples that could not be read, or of shards with a fault, whichever is larger."""
 
 
 def generate(
@@ -107,9 +105,21 @@ def _stopped(started: Started, progress: Progress) -> str:
 
 def _summary(started: Started, progress: Progress, before: int) -> GenerateRun:
     run = GenerateRun(started.run.url, len(started.shards), started.frozen, progress, before=before)
+    units: dict[tuple[str, int], Entry] = {}
     for entry in started.run.entries():
         run.stored[entry.layer] = run.stored.get(entry.layer, Counts()) + entry.counts
-    for record in started.run.quarantine():
-        number, example = run.reasons.get(record["reason"], (0, record["error"]))
-        run.reasons[record["reason"]] = number + 1, example
+        units.setdefault((entry.shard, entry.part), entry)  # what cannot be read, no member can
+    for entry in units.values():
+        for reason, number in entry.reasons.items():
+            before_it, example = run.reasons.get(reason) or (0, _example(started.run, entry, reason))
+            run.reasons[reason] = before_it + number, example
+    counts = sum((entry.counts for entry in units.values()), Counts())
+    faulty = {entry.shard for entry in units.values() if sum(entry.reasons.values()) > entry.counts.quarantined}
+    shards = {entry.shard for entry in units.values()}
+    run.quarantined = max(counts.quarantined / max(counts.read, 1), len(faulty) / max(len(shards), 1))
     return run
+
+
+def _example(run: RunDir, entry: Entry, reason: str) -> str:
+    records = map(json.loads, run.place.read(entry.quarantine_file).decode().splitlines())
+    return next((str(record["error"]) for record in records if record["reason"] == reason), "")

@@ -1,5 +1,6 @@
 """Before a run of `generate` starts: everything that can be refused is refused, and every layer is claimed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -57,7 +58,12 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
     shards = recipe.source.open().shards(frozen)
     claimed, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
-    settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
+    try:
+        settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"output {run.url}: cannot be written ({error.strerror}); choose another output=") from None
     for layer in claimed.values():
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
@@ -86,7 +92,7 @@ def _identity(recipe: GenerateRecipe) -> str:
 
 
 def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
-    """Refuse an output inside an input folder, or one that cannot be written."""
+    """Refuse an output inside an input folder, or one that cannot be written; nothing is made yet."""
     folder = run.place.local
     if folder is None:
         return
@@ -94,17 +100,11 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
         inputs = Path(given).expanduser()
         if inputs.is_dir() and folder.resolve().is_relative_to(inputs.resolve()):
             raise UserError(f"output {folder}: lies inside the input {given}; choose an output= outside of it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"output {folder}: a file stands where a folder is needed; choose another output=") from None
-    except PermissionError:
-        raise UserError(f"output {folder}: may not be written; choose another output=") from None
-    except OSError as error:
-        raise UserError(f"output {folder}: cannot be written ({error.strerror}); choose another output=") from None
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"output {folder}: a file stands where a folder is needed; choose another output=")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"output {folder}: may not be written; choose another output=")
 
 
 def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[str, Layer], dict[int, CocaCaptioner]]":

@@ -87,20 +87,22 @@ def work(
     try:
         for number, same in groupby(tasks, key=lambda task: task.number):
             captioner = open_captioner(setting, number, rank)
-            _Pass(setting, number, captioner, tell).run(same, finished)
+            Pass(setting, number, captioner, tell).run(same, finished)
             captioner.close()
     except (RuntimeError, OSError) as error:
-        raise infrastructure(error) from error
+        if failing_machine(error):
+            said = " ".join(str(error).split())[:200]
+            raise InterruptedRunError(
+                f"the machine failed ({said}); what is stored stays: run the same command again"
+            ) from error
+        raise
 
 
-def infrastructure(error: Exception) -> Exception:
-    """Return the error to raise for a machine that failed: itself if it is known to be the user's or ours."""
-    said = " ".join(str(error).split())[:200]
-    cuda = isinstance(error, RuntimeError) and "CUDA" in said
-    disk = isinstance(error, OSError) and error.errno not in _NO_SPACE
-    if cuda or disk:
-        return InterruptedRunError(f"the machine failed ({said}); what is stored stays: run the same command again")
-    return error
+def failing_machine(error: RuntimeError | OSError) -> bool:
+    """Whether an error is the disk's or the GPU's (a full disk has a message of its own), and not a bug."""
+    if isinstance(error, OSError):
+        return error.errno not in _NO_SPACE
+    return "CUDA" in str(error)
 
 
 def load(member: Member, recipe: GenerateRecipe, rank: int = 0) -> "CocaCaptioner":
@@ -183,7 +185,7 @@ def environment_of(captioner: "CocaCaptioner") -> dict[str, str]:
     }
 
 
-class _Pass:
+class Pass:
     """One pass in one worker."""
 
     def __init__(self, setting: Setting, number: int, captioner: "CocaCaptioner", tell: Callable[[Any], None]) -> None:
@@ -201,6 +203,7 @@ class _Pass:
         self.told = time.monotonic()
 
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
+        """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
         fit = self.captioner.preprocess.fit
         pool = DecodePool(self._decoders(), recipe.queue_mb * _MB, recipe.decode_profile, recipe.max_pixels, fit)
@@ -220,9 +223,9 @@ class _Pass:
                 self.captions += 1
                 if time.monotonic() - self.told > _TELL_EVERY_S:
                     self.images = stream.images
-                    self.tell_progress()
+                    self._tell_progress()
         self.images = stream.images
-        self.tell_progress()
+        self._tell_progress()
 
     def _decoders(self) -> int:
         recipe = self.setting.recipe
@@ -235,7 +238,7 @@ class _Pass:
         """Commit a unit and tell of it."""
         layer = self.setting.layers[member.called]
         entry, rows = part.entry(member, layer.fingerprint)
-        self.lap()
+        self._lap()
         unit = {name: round(spent - self.stored.get(name, 0.0), 3) for name, spent in self.total.items()}
         self.stored = dict(self.total)
         entry = replace(
@@ -248,11 +251,11 @@ class _Pass:
             stored = self.run_dir.commit(
                 entry, rows, self.facts[member.called], part.quarantined, self.setting.recipe.format
             )
-        self.tell_progress()
+        self._tell_progress()
         if stored is not None:
             self.tell(Stored(stored, tuple(part.quarantined[:_EXAMPLES])))
 
-    def lap(self) -> None:
+    def _lap(self) -> None:
         encoded = self.captioner.encode_seconds
         self.clock.move(encoded - self.encoded, "encoding")
         self.encoded = encoded
@@ -260,7 +263,7 @@ class _Pass:
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
             self.total[name] = self.total.get(name, 0.0) + spent
 
-    def tell_progress(self) -> None:
-        self.lap()
+    def _tell_progress(self) -> None:
+        self._lap()
         self.tell(Tally(self.images - self.images_told, self.captions, self.seconds))
         self.images_told, self.captions, self.seconds, self.told = self.images, 0, {}, time.monotonic()

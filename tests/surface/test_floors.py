@@ -50,6 +50,11 @@ JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
     "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
     "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
+    "captioners.jobs.bench_generate": {  # it times the parts of `generate` by themselves
+        "captioners.jobs.bench_report",
+        "captioners.jobs.generate_setup",
+        "captioners.jobs.generate_worker",
+    },
     "captioners.jobs.generate": {  # its parts
         "captioners.jobs.generate_setup",
         "captioners.jobs.generate_watch",
