@@ -1,8 +1,11 @@
-"""Where the packaged recipes and data cards are: inside an installed wheel, or at the top of a checkout."""
+"""Where the packaged recipes, data cards and photos are: inside an installed wheel, or at the top of a checkout."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+
+SAMPLES = _PACKAGE / "samples"
+"""The packaged photos."""
 
 
 def recipes_dir() -> Path:

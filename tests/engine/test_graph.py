@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import captioners
-from captioners.jobs.demo import SAMPLES
+from captioners.core.package_data import SAMPLES
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
