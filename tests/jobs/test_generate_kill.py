@@ -1,0 +1,75 @@
+"""generate, killed with SIGKILL at random and at each fault point: the same command then gives the same bytes."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from captioners.cli.main import run as command
+from tests.jobs import kills
+from tests.jobs.shards import content, orphans
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+SHARDS, SAMPLES = 12, 20
+POINTS = ("before_data", "after_data", "before_entry", "after_entry")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kill")
+    kills.prepare(folder, SHARDS, SAMPLES)
+    assert len(content(f"{folder}/whole")) == SHARDS * 3 * 2
+    return folder
+
+
+def test_killed_ten_times_at_random_and_nothing_is_lost_or_double(folder, capfd):
+    killed = kills.kill_at_random(folder, "random", kills=10, units=6, workers=(1, 1, 2))
+    assert killed == 10, "each kill met a running process"
+    kills.compare(folder, "random", "whole")
+    assert command(["verify", f"{folder}/random"]) == 0, capfd.readouterr()
+
+
+def test_killed_at_each_fault_point_and_nothing_is_lost_or_double(folder, capfd):
+    left = {}
+    for point in POINTS:
+        before = kills.stored(folder, "points")
+        code, said = kills.finish(kills.start(folder, "points", fault=f"{point}:4"))
+        assert code == -signal.SIGKILL, said
+        assert kills.stored(folder, "points") - before == (4 if point == "after_entry" else 3)
+        left[point] = len(orphans(f"{folder}/points"))
+    assert left["before_data"] == 0 and left["after_data"] >= 1, "the fault points are where they say"
+    assert left["after_entry"] == left["before_entry"] > left["after_data"]
+    assert kills.finish(kills.start(folder, "points"))[0] == 0
+    kills.compare(folder, "points", "whole")
+    assert command(["verify", f"{folder}/points"]) == 0, capfd.readouterr()
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
+def test_a_signal_stops_within_seconds_leaves_no_file_behind_and_says_how_to_go_on(folder, number, workers):
+    run = f"stopped-{number}-{workers}"
+    process = kills.start(folder, run, workers=workers)
+    while kills.stored(folder, run) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    began = time.monotonic()
+    process.send_signal(number)
+    code, said = kills.finish(process)
+    assert code == 75, said
+    assert time.monotonic() - began < 60, "a hang; the machine may be busy"
+    last = said.strip().splitlines()[-1]
+    assert "Run the same command again" in last and f"captioners generate {folder}/{run}/recipe.yaml" in last
+    assert orphans(f"{folder}/{run}") == []
+    assert not list(Path(folder, run).rglob(".*.part"))
+    assert content(f"{folder}/{run}").items() <= content(f"{folder}/whole").items()
+
+
+def test_two_of_the_same_command_at_once_store_each_unit_once(folder):
+    both = [kills.start(folder, "twice") for _ in range(2)]
+    codes = [kills.finish(process) for process in both]
+    if any(code == 3 for code, _ in codes):  # both froze the inputs in the same instant: the loser is told to go again
+        assert sum("freezing inputs" in said for _, said in codes) == 1
+    else:
+        assert [code for code, _ in codes] == [0, 0], codes
+    kills.compare(folder, "twice", "whole")
+    assert orphans(f"{folder}/twice") == []
