@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from captioners.core.errors import ImageError, NotFoundError, RecipeError
+from captioners.core.errors import ImageError, NotFoundError, RecipeError, UserError
 from captioners.core.options import Options
 from captioners.core.package_data import recipe_names
 from captioners.core.recipe import Recipe, find_recipe, read_recipe
@@ -16,6 +16,7 @@ from captioners.decoding.values import Sample
 from captioners.images.decode import SUFFIXES, list_images, read_image
 from captioners.jobs.caption_recipe import CaptionRecipe
 from captioners.jobs.finetune_recipe import FinetuneRecipe
+from captioners.jobs.generate_recipe import GenerateRecipe
 from captioners.kinds.catalogue import KnownCaptioner, find
 
 _NOT_CHECKED_RECIPE = (
@@ -65,7 +66,41 @@ def cross_problems(options: Options) -> list[str]:
     """
     if isinstance(options, CaptionRecipe):
         return _caption_problems(options)
+    if isinstance(options, GenerateRecipe):
+        return _generate_problems(options)
     return _init_problems(options) if isinstance(options, FinetuneRecipe) else []
+
+
+def _generate_problems(options: GenerateRecipe) -> list[str]:
+    problems = []
+    for number, member in enumerate(options.members):
+        field = f"members.{number}.captioner"
+        if _comes_later(member.captioner):
+            continue
+        try:
+            problems += _known_problems(field, find(member.captioner), options.allow_noncommercial)
+        except NotFoundError as error:
+            problems.append(f"{field}: {error}")
+    if not _inputs_missing(options):
+        try:
+            options.source.open().shards()
+        except UserError as error:
+            problems.append(f"source: {error}")
+    return problems
+
+
+def _comes_later(given: str) -> bool:
+    """Whether this is what another recipe makes, as the demo's recipes feed each other, and has not made yet."""
+    return given.startswith("runs/") and not Path(given).exists()
+
+
+def _inputs_missing(options: GenerateRecipe) -> str:
+    """Say why the inputs cannot be looked at yet, though that is no mistake; empty when they can."""
+    inputs = getattr(options.source, "inputs", None)
+    if inputs == []:
+        return "no inputs yet (source.inputs='[PATH]')"
+    later = [given for given in inputs or () if _comes_later(given)]
+    return f"{later[0]} is not made yet" if later else ""
 
 
 def _init_problems(options: FinetuneRecipe) -> list[str]:
@@ -117,6 +152,8 @@ def _check_recipes(sources: list[str], overrides: Sequence[str]) -> Findings:
 
 def _describe(source: str, recipe: Recipe) -> str:
     options = recipe.options
+    if isinstance(options, GenerateRecipe):
+        return f"{source}: {_describe_generate(options)}"
     if not isinstance(options, CaptionRecipe):
         return f"{source}: a recipe of the job '{recipe.job}'"
     decoding = options.decoding
@@ -124,6 +161,14 @@ def _describe(source: str, recipe: Recipe) -> str:
     inputs = f"{len(options.inputs)} inputs" if options.inputs else "no inputs yet (inputs='[PATH]')"
     draws = "one caption" if options.draws == 1 else f"{options.draws} captions"
     return f"{source}: {options.captioner}, {how}, {draws} for each picture; {inputs}"
+
+
+def _describe_generate(options: GenerateRecipe) -> str:
+    members = ", ".join(f"{member.called} x {member.draws}" for member in options.members)
+    if missing := _inputs_missing(options):
+        return f"{members}; {missing}"
+    shards = len(options.source.open().shards())
+    return f"{members}; {shards:,} shard{'' if shards == 1 else 's'}"
 
 
 def _look_at_folder(path: Path) -> Findings:

@@ -9,6 +9,7 @@ from captioners.cli.main import run
 from captioners.core.package_data import recipe_names, recipes_dir
 from captioners.decoding.values import decoding_names
 from captioners.jobs.listing import sorts
+from tests.jobs.shards import write_shards
 
 
 @pytest.fixture
@@ -79,6 +80,27 @@ def test_a_listed_captioner_shows_its_licences(captioners):
     assert code == 0
     assert "open_clip coca_ViT-L-14/mscoco_finetuned_laion2b_s13b_b90k" in out
     assert "licence of the weights" in out
+
+
+def test_check_looks_at_members_and_shards_of_a_generate_recipe(captioners, run_dir):
+    code, out, _ = captioners("check", "generate/shards")
+    assert code == 0 and "generate/shards: coca-l14-coco.top_p-0.9 x 5; no inputs yet" in out
+    write_shards("shards", shards=2)
+    code, out, _ = captioners("check", "generate/shards", "source.inputs=[shards]")
+    assert code == 0 and "x 5; 2 shards" in out and "next:    captioners generate generate/shards" in out
+    mistakes = {
+        "members.0.captioner=coca-l14-cocoo": "members.0.captioner: no captioner is named 'coca-l14-cocoo'",
+        "members.0.captioner=apple-coca-context77": "may not be used commercially",
+        "source.inputs=[shrads]": "source: ",
+        "members.0.draws=0": "members.0.draws",
+        "members.0.decoding={beam: {width: 3}}": "a beam of width 3 cannot give 5 captions",
+    }
+    for override, says in mistakes.items():
+        code, _, err = captioners("check", "generate/shards", "source.inputs=[shards]", override)
+        assert code == 1 and says in err, override
+    later = ("members.0.captioner=runs/demo/none", "source.inputs=[runs/demo/none]")
+    code, out, _ = captioners("check", "generate/shards", *later)
+    assert code == 0 and "runs/demo/none is not made yet" in out, "what another recipe makes first is no mistake"
 
 
 def test_check_says_what_a_picture_and_a_folder_are(captioners, run_dir):
