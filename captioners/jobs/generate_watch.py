@@ -134,6 +134,7 @@ def _images(tasks: Sequence[Task]) -> int:
 def weights(shards: Iterable[Shard]) -> dict[str, float]:
     """Return each shard's share of the work: by bytes where all have some, else all alike."""
     listed = list(shards)
-    sizes = [shard.size if all(other.size for other in listed[:1]) else 1 for shard in listed]
+    known = all(shard.size for shard in listed)
+    sizes = [shard.size if known else 1 for shard in listed]
     whole = sum(sizes) or 1
     return {shard.path: size / whole for shard, size in zip(listed, sizes, strict=True)}

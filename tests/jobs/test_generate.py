@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import captioners as captioners_package
 from captioners.cli.main import run
 from captioners.core.errors import UserError
 from captioners.core.ledger import Counts
@@ -409,6 +410,20 @@ def test_names_are_made_of_captioner_and_decoding_alone():
     assert made(decoding="sample") == "random-tiny.sample"
     assert made(name="mine") == "mine"
     assert made(captioner="coca_ViT-L-14/some/tag") == "coca_ViT-L-14-some-tag.top_p-0.9"
+
+
+def test_the_python_api_runs_a_recipe_and_reads_captions_and_quarantine(run_dir, work):
+    write_shards("shards", shards=2, broken={3})
+    member = {"captioner": "random-tiny", "name": "m", "draws": 2, "decoding": {"top_k": 5, "max_tokens": 6}}
+    source = {"kind": "webdataset", "inputs": ["shards"]}
+    done = captioners_package.run("generate/shards", source=source, members=[member], decode_workers=0)
+    table = done.captions()
+    assert table.num_rows == 18 and set(table["member"].to_pylist()) == {"m"}
+    assert [record["key"] for record in done.quarantine()] == ["000003"]
+    again = captioners_package.run("generate/shards", source=source, members=[member], decode_workers=0)
+    assert again.directory == done.directory and first(work) == 18
+    with pytest.raises(UserError, match="captioners pretrain"):
+        captioners_package.run("pretrain/demo")
 
 
 def test_the_packaged_samples_in_a_real_run_with_its_own_processes(captioners):
