@@ -28,9 +28,14 @@ def main():
 
 
 def _overrides(name, photos, folder):
-    if read_recipe(name).job == "generate":
-        return [f"source.inputs=['{photos}']", f"output='{folder}/out'"]
-    return [f"inputs=['{photos}']", f"output='{folder}/out.jsonl'"]
+    """Say where the photos are, if the recipe asks, and where the result goes."""
+    options = read_recipe(name, smoke=True).options
+    overrides = [f"output='{folder}/out{'.jsonl' if options.job == 'caption' else ''}'"]
+    if hasattr(options, "inputs"):
+        overrides.append(f"inputs=['{photos}']")
+    elif getattr(options.source, "inputs", None) == []:
+        overrides.append(f"source.inputs=['{photos}']")
+    return overrides
 
 
 if __name__ == "__main__":
