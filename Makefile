@@ -9,7 +9,7 @@ PEER := .peer-venv/.installed
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check fix smoke peer bench docs all
+.PHONY: help demo test quick check fix smoke soak peer bench docs all
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ fix: $(INSTALLED)  ## Format and mend what ruff can mend
 
 smoke: $(INSTALLED)  ## Run every recipe for seconds, with its smoke section
 	$(BIN)/python tests/tools/smoke.py
+
+soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compare (an hour)
+	$(BIN)/python tests/tools/soak_kill.py
 
 peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
 
