@@ -9,13 +9,19 @@ PEER := .peer-venv/.installed
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check fix smoke soak peer bench docs all
+.PHONY: help demo demo-captioner test quick check fix smoke soak peer bench docs all
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-demo: $(INSTALLED)  ## Caption the packaged photos on this machine
+demo: $(INSTALLED)  ## Draw a world, fine-tune two voices, caption, measure, look; minutes, no GPU
 	$(BIN)/captioners demo
+
+# Stopped, the same command goes on. The packaged captioner is replaced only by a finished one.
+demo-captioner: $(INSTALLED)  ## Train the packaged captioner anew from its recipe (half an hour)
+	test -d runs/demo-captioner/captioner || $(BIN)/captioners pretrain pretrain/demo output=runs/demo-captioner
+	rm -rf captioners/demo_captioner
+	cp -R runs/demo-captioner/captioner captioners/demo_captioner
 
 test: $(INSTALLED)  ## Run all tests, offline, on the CPU
 	$(BIN)/python -m pytest $(PYTEST)

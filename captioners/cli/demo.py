@@ -1,27 +1,37 @@
-"""`captioners demo`: watch it work on the packaged photos."""
+"""`captioners demo`: the whole loop, on this machine, in minutes."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from captioners.cli.ending import done
+from captioners.core.progress import Display
 
 
 def command(
-    captioner: Annotated[
-        str | None, typer.Option("--captioner", "-c", help="Another captioner, such as coca-l14-coco.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The demo's folder.", show_default="runs/demo")
     ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Pretrain the captioner, too; which alone takes up to half an hour.")
+    ] = False,
 ) -> None:
-    """Caption the packaged photos, two captions each, with a full-size CoCa: no GPU, no network, about a minute.
+    """Draw a world, fine-tune the packaged captioner on two voices, caption held-out scenes, measure, write a page.
 
-    Unless `--captioner` names a trained one, its weights are random: the words mean nothing, every step is real.
+    No GPU, no network, a few minutes. Stopped, the same command goes on; finished, it writes the page anew.
     """
-    from captioners.cli.caption import report, show
-    from captioners.jobs.caption import caption
-    from captioners.jobs.demo import demo_recipe
+    from captioners.jobs.demo import NOTICE, DemoOptions, demo
 
-    recipe = demo_recipe(captioner)
-    typer.echo(f"captioning the packaged photos with {recipe.captioner}, two captions each")
-    run = caption(recipe, show)
-    report(recipe, run)
-    done(run.captions, "captioners caption YOUR_PHOTO.jpg", "captioners list captioners")
+    folder = output or Path("runs/demo-from-scratch" if from_scratch else "runs/demo")
+    typer.echo(f"the whole loop on the drawn world, into {folder} ({NOTICE})")
+    if from_scratch:
+        typer.echo("--from-scratch pretrains a captioner first, which takes up to half an hour on two cores")
+    with Display() as display:
+        found = demo(DemoOptions(out=folder, from_scratch=from_scratch), typer.echo, display)
+    typer.echo()
+    for line in found.findings:
+        typer.echo(line)
+    wall, cpu = sum(step.wall for step in found.steps), sum(step.cpu for step in found.steps)
+    typer.echo(f"{wall:,.0f} s in all ({cpu:,.0f} s of CPU time)")
+    done(found.page, f"captioners show {folder / 'captions'} 00000007", "captioners caption YOUR_PHOTO.jpg")

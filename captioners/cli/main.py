@@ -19,7 +19,7 @@ from captioners.core.errors import CaptionersError
 
 VERBS: dict[str, dict[str, str]] = {
     "Start": {
-        "demo": "Watch it work: caption the packaged photos on this machine.",
+        "demo": "Watch it work: draw, fine-tune, caption, measure and look, in minutes.",
         "list": "List kinds, captioners, decodings, recipes and the rest.",
         "fetch": "Download a captioner's weights ahead, to run offline later.",
         "doctor": "Say what this machine has; paste it into a bug report.",

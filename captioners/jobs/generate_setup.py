@@ -115,8 +115,6 @@ def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[s
     for number, members in enumerate(recipe.passes):
         say(f"loading {members[0].captioner}")
         captioner = load(members[0], recipe)
-        if captioner.info.warning:
-            say(captioner.info.warning)
         if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
             say(captioner.info.warning)
         for member in members:

@@ -116,6 +116,12 @@ _CATALOGUE = (
         "CoCa ViT-L/14 with random weights: words without sense at the real cost, no download",
     ),
     _random("random-b32", "coca_ViT-B-32", "the same at ViT-B/32 size"),
+    KnownCaptioner(
+        "demo",
+        Origin("directory", str(Path(__file__).resolve().parent.parent / "demo_captioner")),
+        "a CoCa of 1.2 million parameters that ships with the package: knows only drawn scenes",
+        {"weights": "Apache-2.0", "training data": "Apache-2.0 (drawn world, version 1)"},
+    ),
     _random("random-tiny", "tiny", "a CoCa of two narrow layers with random weights: for tests, instant"),
 )
 

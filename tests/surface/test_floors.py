@@ -49,6 +49,13 @@ OUTSIDE_ROOMS = {
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
     "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
+    "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
+        "captioners.jobs.data_draw",
+        "captioners.jobs.demo_measure",
+        "captioners.jobs.generate",
+        "captioners.jobs.report",
+        "captioners.jobs.train",
+    },
     "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
     "captioners.jobs.bench_generate": {  # it times the parts of `generate` by themselves
         "captioners.jobs.bench_report",

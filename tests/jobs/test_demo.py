@@ -1,0 +1,134 @@
+"""The demo in miniature: the whole path from drawn scenes to a page, and again, with nothing redone."""
+
+import json
+
+import pytest
+
+from captioners.cli.main import run
+from captioners.core.errors import UserError
+from captioners.core.run_dir import RunDir
+from captioners.data.drawn_check import check
+from captioners.data.drawn_scene import scene
+from captioners.jobs.demo import NOTICE, DemoOptions, demo
+from captioners.metrics.faithfulness import claims_true
+
+MINIATURE = {
+    "scenes": 24,
+    "held_out": 6,
+    "finetune": ("steps=2", "batch_size=4"),
+    "generate": ("members.2.draws=2", "members.5.draws=2"),
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished miniature: its options, what it found, and what was said."""
+    options = DemoOptions(out=tmp_path_factory.mktemp("demo") / "it", **MINIATURE)
+    said = []
+    return options, demo(options, said.append), said
+
+
+def _files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_page_holds_the_notice_the_tables_and_every_member(done):
+    options, found, _ = done
+    page = (options.out / "captions/report.html").read_text()
+    assert found.page.endswith("report.html")
+    assert NOTICE in page
+    for title in (
+        "What greedy captions say is true",
+        "What diversity costs",
+        "Claims true, by kind",
+        "How long it took",
+    ):
+        assert f"<h2>{title}</h2>" in page
+    for name in ("pretrained-greedy", "detailed-top_p", "short-beam"):
+        assert name in page
+    assert len(found.findings) == 2
+
+
+def test_what_is_measured_is_what_a_count_by_hand_finds(done):
+    """The oracle reads the rows and asks the checker itself, scene by scene."""
+    options, found, _ = done
+    rows = RunDir(options.out / "captions").captions(["detailed-greedy"]).to_pylist()
+    assert len(rows) == 6
+    claims, crossed = [], []
+    for row in rows:
+        place = int(row["key"])
+        claims += check(row["text"], scene(0, "caption", place)).claims
+        crossed += check(row["text"], scene(0, "caption", (place + 3) % 6)).claims
+    layer = found.layers["detailed-greedy"]
+    assert layer.true.value == pytest.approx(sum(claim.true for claim in claims) / len(claims))
+    assert layer.true_of_others.value == pytest.approx(sum(claim.true for claim in crossed) / len(crossed))
+    assert claims_true(layer.own).count == 6
+
+
+def test_each_step_says_its_command_and_its_time(done):
+    _, found, said = done
+    assert [line for line in said if not line.startswith(" ")] == [
+        "1/5 draw",
+        "2/5 fine-tune short",
+        "3/5 fine-tune detailed",
+        "4/5 caption",
+        "5/5 measure",
+    ]
+    assert any("captioners finetune finetune/demo-detailed" in line for line in said)
+    assert found.steps[0].name == "draw"
+    assert all(step.wall > 0 and step.cpu > 0 for step in found.steps)
+
+
+def test_the_same_command_again_redoes_nothing_but_the_page(done):
+    options, first, _ = done
+    before = _files(options.out)
+    again = demo(options)
+    after = _files(options.out)
+    changed = {path.relative_to(options.out).as_posix() for path in after if before.get(path) != after[path]}
+    assert changed <= {"captions/report.html", "captions/recipe.yaml", "demo.json"}
+    assert again.findings == first.findings
+    assert again.steps == first.steps
+
+
+def test_a_folder_with_another_demo_is_refused(done):
+    options, _, _ = done
+    with pytest.raises(UserError, match="holds a demo with another scenes; remove it, or name another --output"):
+        demo(DemoOptions(out=options.out, **MINIATURE | {"scenes": 25}))
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(UserError, match="the folder is not empty and holds no demo"):
+        demo(DemoOptions(out=tmp_path, **MINIATURE))
+
+
+def test_a_damaged_book_is_told(tmp_path):
+    (tmp_path / "demo.json").write_text("{")
+    with pytest.raises(UserError, match=r"demo\.json: damaged"):
+        demo(DemoOptions(out=tmp_path, **MINIATURE))
+
+
+def test_what_a_killed_drawing_left_is_drawn_again(tmp_path, monkeypatch):
+    """A set is there whole or not at all: half of one is never trained on."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(options, say=None):
+        options.out.mkdir()
+        (options.out / "00000.tar").write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr("captioners.jobs.demo.data_draw", killed)
+    for _ in range(2):  # the second finds the first one's half
+        with pytest.raises(Killed):
+            demo(DemoOptions(out=tmp_path / "it", **MINIATURE))
+        assert not (tmp_path / "it/data/finetune").exists()
+    kept = json.loads((tmp_path / "it/demo.json").read_text())
+    assert kept["steps"]["draw"]["finished"] is False
+
+
+def test_the_command_line_tells_a_wrong_folder_in_one_line(tmp_path, capsys):
+    (tmp_path / "holiday.jpg").touch()
+    assert run(["demo", "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
