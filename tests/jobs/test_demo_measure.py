@@ -62,6 +62,6 @@ def test_the_tables_are_rectangular_and_hold_every_member(layers):
 
 
 def test_shares_are_written_with_their_intervals():
-    assert share(Interval(0.912, 0.899, 0.924, 300)) .replace("\u00a0", " ") == "91.2 % [89.9, 92.4]"
-    assert share(Interval(0.5, nan, nan, 1)) .replace("\u00a0", " ") == "50.0 %"
+    assert share(Interval(0.912, 0.899, 0.924, 300)).replace("\u00a0", " ") == "91.2 % [89.9, 92.4]"
+    assert share(Interval(0.5, nan, nan, 1)).replace("\u00a0", " ") == "50.0 %"
     assert share(Interval(nan, nan, nan, 0)) == "–"

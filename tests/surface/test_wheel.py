@@ -64,5 +64,7 @@ def test_the_wheel_holds_every_recipe_the_licence_and_no_tests(installed):
     templates = ("page.html.j2", "style.css", "filter.js")
     assert all((package / "report" / "templates" / name).is_file() for name in templates)
     assert (package / "py.typed").is_file()
+    ours = {p.name: p.read_bytes() for p in (ROOT / "captioners/demo_captioner").iterdir()}
+    assert {p.name: p.read_bytes() for p in (package / "demo_captioner").iterdir()} == ours
     assert list(package.parent.glob("captioners-*.dist-info/licenses/LICENSE"))
     assert not (package.parent / "tests").exists()
