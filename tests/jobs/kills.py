@@ -24,7 +24,7 @@ def start(folder, run, *, fault="", workers=1):
     command = [
         sys.executable, "-m", "captioners", "generate", "generate/shards",
         f"source={{kind: webdataset, inputs: ['{folder}/shards']}}", f"members={MEMBERS}",
-        "unit_samples=7", f"workers={workers}", "decode_workers=1", "-o", f"{folder}/{run}",
+        "unit_samples=7", f"workers={workers}", "decode_workers=1", "quarantine_ceiling=0.5", "-o", f"{folder}/{run}",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CAPTIONERS_FAULT": fault}
     return subprocess.Popen(
