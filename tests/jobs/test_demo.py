@@ -132,3 +132,20 @@ def test_the_command_line_tells_a_wrong_folder_in_one_line(tmp_path, capsys):
     (tmp_path / "holiday.jpg").touch()
     assert run(["demo", "--output", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_from_scratch_the_voices_start_from_a_captioner_made_here(tmp_path):
+    small = ("steps=2", "batch_size=4", "warmup=0", "source.count=40", "tokenizer.sentencepiece.vocab_size=320")
+    said = []
+    out = tmp_path / "it"
+    found = demo(DemoOptions(out=out, from_scratch=True, pretrain=small, **MINIATURE), said.append)
+    done = ["draw", "pretrain", "fine-tune short", "fine-tune detailed", "caption", "measure"]
+    assert [step.name for step in found.steps] == done
+    made = json.loads((out / "pretrained/captioner/captioner.json").read_text())
+    for voice in ("short", "detailed"):
+        card = json.loads((out / voice / "captioner/captioner.json").read_text())
+        assert card["init"]["digest"] == made["weights_digest"]
+        assert card["licences"] == {**made["licences"], "fine-tuning data": "Apache-2.0 (drawn world, version 1)"}
+    layers = {layer.name: layer for layer in RunDir(out / "captions").layers()}
+    assert layers["pretrained-greedy"].meaning["weights"] == made["weights_digest"]
