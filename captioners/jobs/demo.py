@@ -98,8 +98,8 @@ def demo(
     out = options.out
     book = _Book(options, say)
     with book.step("draw"):
-        _draw(out / "data/finetune", "finetune", options.scenes, say)
-        _draw(out / "data/held-out", "caption", options.held_out, say)
+        _draw(out / "data/finetune", "finetune", options.scenes, 1000, say)
+        _draw(out / "data/held-out", "caption", options.held_out, 100, say)  # a share for each worker
     init = "demo"
     if options.from_scratch:
         with book.step("pretrain"):
@@ -123,7 +123,7 @@ def demo(
     return Demo(page.path, [finding(layers, voice) for voice in VOICES], book.steps, layers)
 
 
-def _draw(out: Path, split: str, count: int, say: Callable[[str], None]) -> None:
+def _draw(out: Path, split: str, count: int, per_shard: int, say: Callable[[str], None]) -> None:
     """Draw a set, or find it drawn; a set is there whole or not at all."""
     if out.is_dir():
         say(f"  {out}: {count:,} scenes are drawn already")
@@ -131,8 +131,8 @@ def _draw(out: Path, split: str, count: int, say: Callable[[str], None]) -> None
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # what a killed start left
     part.parent.mkdir(parents=True, exist_ok=True)
-    say(f"  captioners data draw {out} --split {split} --count {count}")
-    data_draw(DrawOptions(out=part, count=count, split=split))
+    say(f"  captioners data draw {out} --split {split} --count {count} --per-shard {per_shard}")
+    data_draw(DrawOptions(out=part, count=count, split=split, per_shard=per_shard))
     part.rename(out)
 
 

@@ -31,6 +31,7 @@ class Layer:
     captions: list[list[str]]
     own: list[Judged]
     shuffled: list[Judged]
+    """Of greedy captions only."""
 
     @property
     def true(self) -> Interval:
@@ -86,7 +87,7 @@ def _layer(
     return Layer(
         captions=list(captions.values()),
         own=[judged(texts, scenes[key]) for key, texts in captions.items()],
-        shuffled=[judged(texts, other[key]) for key, texts in captions.items()],
+        shuffled=[judged(texts, other[key]) for key, texts in captions.items() if name.endswith("-greedy")],
     )
 
 
