@@ -1,4 +1,4 @@
-"""`captioners data`: draw, pack and join datasets."""
+"""`captioners data`: draw a dataset, or pack one into shards."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def _data() -> None:
-    """Draw, pack and join datasets."""
+    """Draw a dataset, or pack one into shards."""
 
 
 @app.command()

@@ -34,7 +34,7 @@ VERBS: dict[str, dict[str, str]] = {
         "export": "Write a captioner or its captions in a form that others read.",
     },
     "Data": {
-        "data": "Draw, pack and join datasets.",
+        "data": "Draw a dataset, or pack one into shards.",
     },
     "Measure": {
         "report": "Write a page to look at a run.",

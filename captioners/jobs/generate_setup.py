@@ -17,7 +17,7 @@ from captioners.core.layers import Layer
 from captioners.core.ledger import Entry
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.core.run_dir import RunDir
+from captioners.core.run_dir import RunDir, is_complete
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
@@ -152,14 +152,10 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner")
 
 def finished_shards(entries: Iterable[Entry]) -> set[tuple[str, str]]:
     """Return (layer, shard) of all shards whose every part is stored."""
-    parts: dict[tuple[str, str], set[int]] = {}
-    last: dict[tuple[str, str], int] = {}
+    parts: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
-        unit = entry.layer, entry.shard
-        parts.setdefault(unit, set()).add(entry.part)
-        if entry.last:
-            last[unit] = entry.part
-    return {unit for unit, part in last.items() if len(parts[unit]) == part + 1}
+        parts.setdefault((entry.layer, entry.shard), []).append(entry)
+    return {unit for unit, found in parts.items() if is_complete(found)}
 
 
 def _link_latest(run: RunDir) -> None:

@@ -1,5 +1,6 @@
 """Real photos through a full-size CoCa of random weights: words without sense, but every step the real one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import skimage.data
 from sklearn.datasets import load_sample_images
 
 import captioners
+from captioners.jobs.data_pack import data_pack
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "real" / "gbc_wiki" / "images"
 DECODING = {"beam": {"width": 3, "max_tokens": 4, "min_tokens": 0}}
@@ -43,3 +45,29 @@ def test_photos_inside_packages_are_captioned_from_bytes_and_arrays(teacher):
     assert [len(draws) for draws in captions] == [2, 2, 2, 2]
     alone = teacher.caption(cat, draws=2, decoding={"top_p": 0.9, "max_tokens": 4, "min_tokens": 0})
     assert [(c.text, c.logprob) for c in alone[0]] == [(c.text, c.logprob) for c in captions[2]]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the real photos do not stand beside this checkout")
+def test_folder_tar_and_jsonl_of_the_same_photos_give_the_same_captions(run_dir):
+    """21 photos, coca_ViT-L-14 of random weights, two draws each: equal words and log-probabilities from all three."""
+    photos = sorted(PHOTOS.glob("*.jpg"))
+    listing = run_dir / "photos.jsonl"
+    listing.write_text("".join(json.dumps({"image": photo.name}) + "\n" for photo in photos))
+    data_pack(str(PHOTOS), run_dir / "packed")
+    sources = {
+        "folder": {"kind": "folder", "inputs": [str(PHOTOS)]},
+        "tar": {"kind": "webdataset", "inputs": [str(run_dir / "packed")]},
+        "jsonl": {"kind": "jsonl", "inputs": [str(listing)], "image_column": "image", "image_root": str(PHOTOS)},
+    }
+    member = {"captioner": "random-l14", "decoding": {"top_p": 0.9, "max_tokens": 4, "min_tokens": 0}, "draws": 2}
+    captions = {}
+    for name, source in sources.items():
+        run = captioners.run("generate/shards", source=source, members=[member], output=str(run_dir / name))
+        assert run.quarantine() == []
+        rows = run.captions().select(["image_sha256", "draw", "text", "logprob", "num_tokens"]).to_pylist()
+        captions[name] = sorted(rows, key=lambda row: (row["image_sha256"], row["draw"]))
+    assert len(captions["folder"]) == 42
+    assert captions["tar"] == captions["folder"]
+    assert captions["jsonl"] == captions["folder"]
+    assert len({row["text"] for row in captions["folder"]}) > 21, "the captions do not depend on the pictures"
