@@ -90,10 +90,14 @@ def _plan(recipe: GenerateRecipe, started: Started, tasks: list[Task], before: i
     members = ", ".join(f"{member.called} x {member.draws}" for member in recipe.members)
     pilot = f" (a pilot of {started.frozen:,})" if len(started.shards) < started.frozen else ""
     stored = f"; {before:,} captions are stored already" if before else ""
-    left = "nothing is left to do" if not tasks else f"{len(tasks):,} shards to caption"
+    left = "nothing is left to do" if not tasks else f"{_shards(len(tasks))} to caption"
     if len(recipe.passes) > 1 and tasks:
         left += f" in {len(recipe.passes)} passes"
-    return f"{started.run.url}: {len(started.shards):,} shards{pilot}, {members}; {left}{stored}"
+    return f"{started.run.url}: {_shards(len(started.shards))}{pilot}, {members}; {left}{stored}"
+
+
+def _shards(number: int) -> str:
+    return f"{number:,} shard{'' if number == 1 else 's'}"
 
 
 def _stopped(started: Started, progress: Progress) -> str:

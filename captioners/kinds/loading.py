@@ -1,7 +1,9 @@
 """Fetch and load what a catalogue entry names: weights, configuration, tokenizer, card."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,7 +158,8 @@ def _reach(known: KnownCaptioner, repo: str, ask: Callable[[], T]) -> T:
 
     size = f" ({known.size})" if known.size else ""
     try:
-        return ask()
+        with _quiet("huggingface_hub"):
+            return ask()
     except GatedRepoError:
         raise UserError(
             f"captioner {known.name}: {repo} asks you to accept its terms; do so on its page, then log in to the hub"
@@ -173,3 +176,15 @@ def _reach(known: KnownCaptioner, repo: str, ask: Callable[[], T]) -> T:
         ) from None
     except ValueError as error:
         raise CaptionersError(f"captioner {known.name}: {error}") from None
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Keep a library's warnings of each failed try to itself: what comes of them is one line of ours."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

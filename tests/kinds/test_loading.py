@@ -1,6 +1,7 @@
 """Fetched captioners run without a network: the hub's cache is laid out by hand; every test has HF_HUB_OFFLINE on."""
 
 import json
+import logging
 
 import huggingface_hub.constants
 import pytest
@@ -65,6 +66,21 @@ def test_what_was_not_fetched_is_one_line_that_names_fetch(cache, captioner):
     with pytest.raises(UserError, match=rf"cannot be reached.*`captioners fetch {captioner}`") as error:
         loading.load(find(captioner))
     assert "\n" not in str(error.value)
+
+
+def test_the_hub_s_own_account_of_failed_tries_stays_off_the_terminal(caplog):
+    """Without a network the library warned twelve times before our one line came."""
+    library = logging.getLogger("huggingface_hub.utils._http")
+
+    def unreachable():
+        library.warning("Retrying in 1s")
+        raise OSError("no route to host")
+
+    with pytest.raises(UserError, match="cannot be reached"):
+        loading._reach(find("coca-l14-coco"), REPO, unreachable)
+    assert not caplog.records
+    library.warning("Retrying in 1s")  # only while we ask
+    assert caplog.records
 
 
 def test_a_directory_that_is_gone_is_told(tmp_path):
