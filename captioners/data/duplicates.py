@@ -9,6 +9,7 @@ Pairs are looked for in bands, not all against all: hashes at most 8 bits apart 
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +100,9 @@ class Groups:
 
 
 def _near_pairs(hashes: NDArray[np.uint64]) -> Iterator[tuple[Numbers, Numbers]]:
-    """Yield numbers (first, second) of pairs at most `MOST_BITS` apart; a pair may come once for each band it shares."""
+    """Yield numbers (first, second) of pairs at most `MOST_BITS` apart, once for each band that a pair shares."""
     edges = np.linspace(0, 64, MOST_BITS + 2).astype(int).tolist()
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         for members in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
@@ -122,7 +123,8 @@ def _alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bo
     lengths = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
     correlation = (one * other).sum(axis=1) / np.maximum(lengths, 1e-9)
     same_grey = np.abs(a - b).mean(axis=1) < 2 * _PLAIN
-    return np.where(plain, same_grey, correlation >= LEAST_CORRELATION)
+    same: NDArray[np.bool_] = np.where(plain, same_grey, correlation >= LEAST_CORRELATION)
+    return same
 
 
 @cache
