@@ -48,7 +48,27 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
-    "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
+    "captioners.jobs.check_data": {"captioners.jobs.finetune_quick"},  # it reads a path as `finetune` does
+    "captioners.jobs.train": {  # its parts
+        "captioners.jobs.train_before",
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_evaluation",
+        "captioners.jobs.train_page",
+        "captioners.jobs.train_start",
+        "captioners.jobs.train_verdict",
+    },
+    "captioners.jobs.train_before": {"captioners.jobs.train_start"},
+    "captioners.jobs.train_data": {"captioners.jobs.train_start"},
+    "captioners.jobs.train_evaluation": {
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_page",
+        "captioners.jobs.train_start",
+    },
+    "captioners.jobs.train_verdict": {
+        "captioners.jobs.compare",
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_start",
+    },
     "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
         "captioners.jobs.data_draw",
         "captioners.jobs.demo_measure",
