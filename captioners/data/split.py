@@ -6,7 +6,7 @@ were, but for what a small set needs to reach its least counts. No seed: runs on
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from captioners.core.errors import UserError
 from captioners.core.options import Options
 from captioners.core.seeds import uniforms
-from captioners.data.duplicates import Groups, near_duplicates
+from captioners.data.duplicates import Groups
 from captioners.data.survey import Item
 
 Part = Literal["train", "val", "test"]
@@ -42,10 +42,13 @@ class Split(Options):
         return self
 
 
-def groups_of(items: Sequence[Item]) -> list[str]:
-    """Return the name of each item's group: its least `group` value, or where there is none its least sha256."""
+def groups_of(items: Sequence[Item], near: Iterable[int]) -> list[str]:
+    """Return the name of each item's group: its least `group` value, or where there is none its least sha256.
+
+    `near` says of each item one that it is a near-duplicate of (`duplicates.near_duplicates`), or its own number.
+    """
     groups = Groups(len(items))
-    groups.join(range(len(items)), near_duplicates([item.fingerprint for item in items]))
+    groups.join(range(len(items)), near)
     first: dict[str, int] = {}
     for number, item in enumerate(items):
         if item.group is not None:
