@@ -1,7 +1,7 @@
 """Captions against their images by a scorer's features: CLIPScore, RefCLIPScore and self-retrieval.
 
-No model is known here. A scorer embeds pictures and texts in one space. It must be frozen and neither of the compared captioners, for a
-captioner scored by its own tower is judge in its own cause; who offers one here has seen to that.
+No model is known here. A scorer embeds pictures and texts in one space. It must be frozen and neither of the compared
+captioners, for a captioner scored by its own tower is judge in its own cause; who offers one here has seen to that.
 """
 
 from collections.abc import Sequence

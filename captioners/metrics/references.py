@@ -62,41 +62,50 @@ def document_frequencies(references: Sequence[Sequence[str]]) -> Frequencies:
     return Frequencies(images, counts)
 
 
+class CiderD:
+    """CIDEr-D by the references of a set of images, prepared once for any number of captioners.
+
+    Args:
+        references: each image's. df: frequencies of a whole set that these images are part of; None: they are the set.
+    """
+
+    def __init__(self, references: Sequence[Sequence[str]], df: Frequencies | None = None) -> None:
+        self._df = document_frequencies(references) if df is None else df
+        self._weights: dict[Words, float] = {}
+        self._references = [[self._vector(text) for text in split_all(texts)] for texts in references]
+
+    def __call__(self, candidates: Sequence[str]) -> Numbers:
+        """Return each image's CIDEr-D, float64 [B]; see `cider_d`."""
+        _check(candidates, self._references)
+        if self._df.images < 2:
+            return np.full(len(candidates), nan)
+        pairs = zip(split_all(candidates), self._references, strict=True)
+        return np.array([_cider_of(self._vector(text), of_image) for text, of_image in pairs], dtype=np.float64)
+
+    def _vector(self, text: Words) -> _Vector:
+        tables, norms = [], []
+        for n in range(1, LONGEST + 1):
+            table: dict[Words, float] = {}
+            for gram, times in Counter(grams(text, n)).items():
+                weight = self._weights.get(gram)
+                if weight is None:
+                    weight = self._weights[gram] = self._df.weight(gram)
+                table[gram] = times * weight
+            tables.append(table)
+            norms.append(sqrt(sum(value * value for value in table.values())))
+        return _Vector(tuple(tables), tuple(norms), max(0, len(text) - 1))
+
+
 def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], df: Frequencies | None = None) -> Numbers:
     """Return each image's CIDEr-D, float64 [B], from 0 to 10 (papers print 100 times the mean).
 
-    `df`: frequencies of a whole set that these images are part of; None: these images are the set. nan where an image
-    has no references, and everywhere where the set has fewer than two images: then every word weighs 0, and COCO's
-    code says 0 for any caption.
+    nan where an image has no references, and everywhere where the set has fewer than two images: then every word
+    weighs 0, and COCO's code says 0 for any caption.
 
     Raises:
         UserError: not one candidate for each image.
     """
-    _check(candidates, references)
-    found = document_frequencies(references) if df is None else df
-    if found.images < 2:
-        return np.full(len(candidates), nan)
-    weights: dict[Words, float] = {}
-    return np.array(
-        [
-            _cider_of(_vector(words(candidate), found, weights), [_vector(t, found, weights) for t in split_all(texts)])
-            for candidate, texts in zip(candidates, references, strict=True)
-        ],
-        dtype=np.float64,
-    )
-
-
-def _vector(text: Words, df: Frequencies, weights: dict[Words, float]) -> _Vector:
-    tables, norms = [], []
-    for n in range(1, LONGEST + 1):
-        table: dict[Words, float] = {}
-        for gram, times in Counter(grams(text, n)).items():
-            if gram not in weights:
-                weights[gram] = df.weight(gram)
-            table[gram] = times * weights[gram]
-        tables.append(table)
-        norms.append(sqrt(sum(value * value for value in table.values())))
-    return _Vector(tuple(tables), tuple(norms), max(0, len(text) - 1))
+    return CiderD(references, df)(candidates)
 
 
 def _cider_of(candidate: _Vector, references: Sequence[_Vector]) -> float:
@@ -188,7 +197,7 @@ def _common(one: Words, other: Words) -> int:
     return row[-1]
 
 
-def _check(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+def _check(candidates: Sequence[str], references: Sequence[Sequence[object]]) -> None:
     if len(candidates) != len(references):
         raise UserError(
             f"one caption for each image's references: {len(candidates)} captions, {len(references)} images"

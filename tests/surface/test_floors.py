@@ -76,6 +76,14 @@ JOBS_OF_JOBS = {
         "captioners.jobs.report",
         "captioners.jobs.train",
     },
+    "captioners.jobs.compare": {  # its parts
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_scorer",
+        "captioners.jobs.compare_scores",
+        "captioners.jobs.run_words",
+    },
+    "captioners.jobs.compare_findings": {"captioners.jobs.compare_scores"},
     "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
     "captioners.jobs.bench_generate": {  # it times the parts of `generate` by themselves
         "captioners.jobs.bench_report",
