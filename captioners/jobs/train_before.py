@@ -1,4 +1,4 @@
-"""Before the first step: what the run needs of time, memory and disk, measured on steps whose gradients are thrown away."""
+"""What a run needs of time, memory and disk, measured before its first step on steps whose gradients are dropped."""
 
 import os
 import resource
@@ -108,6 +108,5 @@ def _resident() -> int:
 
 
 def _memory() -> int:
-
 
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

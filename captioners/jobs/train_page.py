@@ -20,7 +20,7 @@ _COLUMNS = ("after step", "CIDEr-D", "loss", "different captions", "commonest ca
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ValImage:
     """A val image on the page."""
 
     key: str
@@ -31,7 +31,7 @@ class Shown:
 def write_page(
     directory: Path,
     looks: Sequence[Mapping[str, Any]],
-    shown: Sequence[Shown],
+    shown: Sequence[ValImage],
     *,
     steps: int,
     numbers: Mapping[str, str],
@@ -113,7 +113,7 @@ def _row(look: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _spoken(number: int, shown: Shown, looks: Sequence[Mapping[str, Any]]) -> Spoken:
+def _spoken(number: int, shown: ValImage, looks: Sequence[Mapping[str, Any]]) -> Spoken:
     said: list[tuple[str, str]] = []
     for look in looks:
         text = look["captions"][number] if number < len(look["captions"]) else None

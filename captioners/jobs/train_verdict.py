@@ -7,7 +7,8 @@ from typing import Any
 
 from captioners.core.errors import UserError
 from captioners.decoding.values import Beam, Sample
-from captioners.jobs.compare import ComparedImage, compare
+from captioners.jobs.compare import compare
+from captioners.jobs.compare_images import ComparedImage
 from captioners.jobs.finetune_recipe import FinetuneRecipe
 from captioners.jobs.train_data import HeldOut
 from captioners.jobs.train_start import Start

@@ -136,6 +136,13 @@ class Checkpoints:
                 on = {key: tensor.to(parameter.device) for key, tensor in parts.items() if tensor is not None}
                 optimizer.state[parameter] = on
 
+    def restore_weights(self, found: Found, model: nn.Module) -> None:
+        """Put a checkpoint's weights in place, and nothing else of it."""
+        weights = _load(found.path / _WEIGHTS)
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                tensor.copy_(weights[name])
+
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())
 

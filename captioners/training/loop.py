@@ -180,7 +180,7 @@ class Trainer:
         parts = self._module(batch.pixels.to(self.accelerator.device), batch.text)
         self.accelerator.backward(parts.total)
         self._optimizer.zero_grad()
-        float(parts.total)  # a GPU is done only now
+        parts.total.item()  # a GPU is done only now
 
     def keep_best(self, score: float) -> bool:
         """Keep the checkpoint of this step if its score is the best so far; return whether it is."""

@@ -50,6 +50,14 @@ JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
     "captioners.jobs.check_data": {"captioners.jobs.finetune_quick"},  # it reads a path as `finetune` does
     "captioners.jobs.train": {  # its parts
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_start",
+        "captioners.jobs.train_watch",
+    },
+    "captioners.jobs.train_before": {"captioners.jobs.train_start"},
+    "captioners.jobs.train_data": {"captioners.jobs.train_start"},
+    "captioners.jobs.train_evaluation": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
+    "captioners.jobs.train_watch": {
         "captioners.jobs.train_before",
         "captioners.jobs.train_data",
         "captioners.jobs.train_evaluation",
@@ -57,15 +65,9 @@ JOBS_OF_JOBS = {
         "captioners.jobs.train_start",
         "captioners.jobs.train_verdict",
     },
-    "captioners.jobs.train_before": {"captioners.jobs.train_start"},
-    "captioners.jobs.train_data": {"captioners.jobs.train_start"},
-    "captioners.jobs.train_evaluation": {
-        "captioners.jobs.train_data",
-        "captioners.jobs.train_page",
-        "captioners.jobs.train_start",
-    },
-    "captioners.jobs.train_verdict": {
+    "captioners.jobs.train_verdict": {  # the comparison is a part of a finetuning, too
         "captioners.jobs.compare",
+        "captioners.jobs.compare_images",
         "captioners.jobs.train_data",
         "captioners.jobs.train_start",
     },
