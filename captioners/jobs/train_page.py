@@ -35,6 +35,7 @@ def write_page(
     *,
     steps: int,
     numbers: Mapping[str, str],
+    answer: str = "",
     notes: Sequence[str] = (),
     running: bool = True,
 ) -> Path:
@@ -49,6 +50,7 @@ def write_page(
         title=directory.resolve().name,
         summary=_summary(records, looks, steps, running),
         running=running,
+        answer=answer,
         notes=notes,
         numbers=numbers,
         curves=_curves(records, looks),

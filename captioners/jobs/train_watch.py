@@ -49,6 +49,7 @@ class Watch:
     ) -> None:
         self._recipe, self._start, self._data, self._trainer = recipe, start, data, trainer
         self._steps, self._show, self._say = steps, show, say
+        self._answer = ""
         self._notes: list[str] = []
         self._where = f"{trainer.accelerator.device}, mixed precision: {trainer.accelerator.mixed_precision}"
         self._written = 0.0
@@ -101,7 +102,7 @@ class Watch:
         self._say(f"did it get better? captioning {len(self._data.test):,} test images before and after")
         found = verdict(recipe, self._start, self._data.test, self._decoding(), self._trainer.folder, self._say)
         if found:
-            self._notes.append(str(found["sentence"]))
+            self._answer = str(found["sentence"])
         return found
 
     def page(self, *, running: bool = True) -> None:
@@ -114,6 +115,7 @@ class Watch:
             self._shown if self._evaluator else [],
             steps=self._steps,
             numbers=self._numbers(),
+            answer=self._answer,
             notes=self._notes,
             running=running,
         )

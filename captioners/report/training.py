@@ -43,8 +43,10 @@ class TrainingPage:
     summary: str
     """One sentence: where the run is."""
     running: bool
+    answer: str = ""
+    """Whether it got better, once that is known."""
     notes: Sequence[str] = ()
-    """What a reader must know first: why it stopped, whether it got better."""
+    """What else a reader must know first, such as why it stopped."""
     numbers: Mapping[str, str] = field(default_factory=dict)
     """Name -> value, the run's facts."""
     curves: Sequence[Curve] = ()
