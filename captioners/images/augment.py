@@ -72,7 +72,7 @@ class View:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "View":
         """Return the view that `to_json` wrote."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+        return cls(tuple(fields["scale"]), tuple(fields["ratio"]), fields["flip"], tuple(fields["name"]))
 
     def to_json(self) -> dict[str, Any]:
         """Return its JSON-able fields."""

@@ -21,8 +21,9 @@ from typing import Any
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.data.batches import MemoryBatches, TrainingSet, read_training_set
+from captioners.data.batches import MemoryBatches
 from captioners.data.source import Source
+from captioners.data.training_set import TrainingSet, read_training_set
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
 from captioners.kinds.directory import write_open_clip

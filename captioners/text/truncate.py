@@ -3,6 +3,9 @@
 import re
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from captioners.text.tokenizer import Tokenizer
 
 Truncation = Literal["token", "sentence"]
@@ -37,6 +40,17 @@ def fit(text: str, tokenizer: Tokenizer, room: int, truncation: Truncation = "to
             if whole and len(whole) <= room:
                 return whole, True
     return ids[:room], True
+
+
+def caption_ids(
+    text: str, tokenizer: Tokenizer, context_length: int, truncation: Truncation = "token"
+) -> tuple[NDArray[np.int32] | None, bool]:
+    """Return what a model is trained on, int32 [<= context_length]: start, content, end; and whether it was cut.
+
+    None for a text without a token.
+    """
+    ids, cut = fit(text, tokenizer, context_length - 2, truncation)
+    return (np.array([tokenizer.start_id, *ids, tokenizer.end_id], dtype=np.int32) if ids else None), cut
 
 
 def sentence_ends(text: str) -> list[int]:
