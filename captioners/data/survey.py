@@ -68,7 +68,7 @@ def survey(
     profile: Profile = "upright",
     group_by: str | None = None,
     prepare: Callable[[Image.Image], Pixels] | None = None,
-    keep: Callable[[Pixels], None] = lambda _: None,
+    keep: Callable[[Pixels, bytes], None] = lambda *_: None,
     seen: Callable[[int], None] = lambda _: None,
 ) -> Survey:
     """Look at every sample of a source; what cannot be read or says nothing is skipped with its reason.
@@ -77,7 +77,7 @@ def survey(
         source: what is read, once and in order.
         profile: how pictures are decoded.
         group_by: a field of the samples' meta (with dots, one inside another) that says what belongs together.
-        prepare: makes of a decoded picture what `keep` is handed, in the order of the items; threads share it.
+        prepare: makes of a decoded picture what `keep` is handed with the file's bytes, in the order of the items.
         seen: told the number of samples met, now and then.
     """
     found = Survey()
@@ -89,8 +89,8 @@ def survey(
                     found.skipped.append({"shard": sample.shard, "key": sample.key, "reason": reason, "error": error})
                     continue
                 found.items.append(item)
-                if pixels is not None:
-                    keep(pixels)
+                if pixels is not None and isinstance(sample, Sample):
+                    keep(pixels, sample.image)
             seen(found.read)
     return found
 

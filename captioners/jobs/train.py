@@ -25,8 +25,8 @@ from typing import Any
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.data.batches import MemoryBatches
-from captioners.jobs.train_data import Data, read_data, steps_of
+from captioners.jobs.train_data import Data, steps_of
+from captioners.jobs.train_read import read_data
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
 from captioners.jobs.train_watch import Watch, evaluate_every
 from captioners.kinds.directory import write_open_clip
@@ -77,12 +77,15 @@ def train(
         start = start_of(recipe, source, directory)
         preprocess = preprocess_of(start.loaded)
         data = read_data(recipe, source, start, preprocess, directory, say)
-        steps = steps_of(recipe, data.train)
-        with accelerator_for(recipe.device, recipe.precision, recipe.trackers, directory) as accelerator:
+        steps = steps_of(recipe, data)
+        with (
+            accelerator_for(recipe.device, recipe.precision, recipe.trackers, directory) as accelerator,
+            data.batches(0, 1) as batches,
+        ):
             trainer = Trainer(
                 start.loaded.model,
                 recipe.objective,
-                MemoryBatches(data.train, recipe.batch_size, recipe.seed, recipe.captions),
+                batches,
                 preprocess.normalised,
                 plan=_plan(recipe, steps, evaluate_every(recipe, data, steps)),
                 folder=directory,
@@ -105,10 +108,10 @@ def _run_of(directory: Path, data: Data, trainer: Trainer, say: Callable[[str], 
     run = TrainRun(
         directory=directory,
         captioner=directory / "captioner",
-        images=len(data.train.keys),
-        captions=data.train.num_captions,
-        cut=data.train.cut,
-        skipped=data.train.skipped,
+        images=data.images,
+        captions=data.captions,
+        cut=data.cut,
+        skipped=data.skipped,
         resumed_from=trainer.step,
         steps=trainer.plan.steps,
     )
@@ -166,7 +169,7 @@ def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Map
         **({"knows_only": knows_only} if (knows_only := recipe.knows_only or start.knows_only) else {}),
         "init": start.came_from or None,
         "recipe": meant,
-        "data": {"images": len(data.train.keys), "captions": data.train.num_captions, "digest": data.digest},
+        "data": {"images": data.images, "captions": data.captions, "digest": data.digest},
         **({"scores": dict(result)} if result else {}),
     }
 

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from captioners.core.options import Options, operation
-from captioners.data.choices import AnySource, Captions
+from captioners.data.choices import AnySource, Captions, Streaming
 from captioners.data.split import Split
 from captioners.decoding.values import Decoding
+from captioners.images.augment import Augmentation
 from captioners.images.decode import Profile
 from captioners.jobs.caption_recipe import CONTEXT_NAMES
+from captioners.text.truncate import Truncation
 from captioners.training.objective import CoCaObjective, Tune
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
@@ -39,6 +41,16 @@ class TrainRecipe(Options):
     """Where images and captions come from (`captioners list sources`)."""
     captions: Captions = "random_per_image"
     """Several captions of an image: one drawn anew each epoch, each a sample (per_caption), or the first alone."""
+    captions_per_step: int = Field(1, ge=1)
+    """Captions of an image in one step, at most; they share its encode."""
+    truncation: Truncation = "token"
+    """A caption too long for the context ends where the room does (token), or after its last whole sentence."""
+    length_grouped: bool = False
+    """Whether the captions of a step are of like length: less padding, and other batches."""
+    augmentation: Augmentation = "none"
+    """How pictures vary from epoch to epoch: none, or `{random_resized_crop: {scale: [0.9, 1.0]}}`."""
+    stream: Streaming | None = None
+    """Read shards while training goes on; absent: the set is read once, before the first step."""
     decode_profile: Profile = "upright"
     """How pictures are decoded: upright as `caption` does, or as_trained as CLIP trainers do."""
     context_length: Annotated[Annotated[int, Field(ge=4)] | None, BeforeValidator(_context)] = None
@@ -100,6 +112,10 @@ class TrainRecipe(Options):
     def _fits_together(self) -> "TrainRecipe":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("say how long to train: steps or epochs, one of them")
+        if self.stream is not None and (self.split or self.length_grouped):
+            raise ValueError(
+                "stream: a set that is read as it goes is neither split nor grouped by length; leave it out"
+            )
         if self.evaluation is not None and not (self.split and self.split.val):
             raise ValueError("evaluation: looks at held-out images, so split.val must be more than 0")
         if self.warmup is not None and self.steps is not None and self.warmup > self.steps:

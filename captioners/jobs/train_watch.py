@@ -10,7 +10,7 @@ from captioners.decoding.values import Beam, Sample
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.finetune_recipe import FinetuneRecipe
 from captioners.jobs.train_before import measure, refuse
-from captioners.jobs.train_data import Data, epoch_of
+from captioners.jobs.train_data import Data
 from captioners.jobs.train_evaluation import Evaluator, Look, caption_loss
 from captioners.jobs.train_page import ValImage, write_page
 from captioners.jobs.train_start import Recipe, Start
@@ -30,7 +30,7 @@ def evaluate_every(recipe: Recipe, data: Data, steps: int) -> int | None:
         return None
     if recipe.evaluation.every is not None:
         return recipe.evaluation.every
-    return max(1, min(round(epoch_of(recipe, data.train)), steps // 10))
+    return max(1, min(round(data.samples / recipe.batch_size), steps // 10))
 
 
 class Watch:
@@ -172,8 +172,8 @@ class Watch:
         recipe, data, last = self._recipe, self._data, self.last
         found = {
             "begun from": self._start.came_from.get("name", "random weights"),
-            "images": f"{len(data.train.keys):,} trained on, {len(data.val):,} val, {len(data.test):,} test",
-            "captions": f"{data.train.num_captions:,} trained on, {data.train.cut:,} of them cut to the context",
+            "images": f"{data.images:,} trained on, {len(data.val):,} val, {len(data.test):,} test",
+            "captions": f"{data.captions:,} trained on, {data.cut:,} of them cut to the context",
             "steps": f"{self._steps:,} of {recipe.batch_size:,} images, {self._trainer.step:,} done",
             "learning rate": f"{recipe.lr:g}, cosine",
             "trained": recipe.tune,

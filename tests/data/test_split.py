@@ -76,7 +76,13 @@ def test_groups_too_large_to_hold_out_are_an_error():
 
 def test_near_duplicates_and_equal_fields_make_groups():
     items = [item(0), item(1), item(2, picture=0), item(3, group="june"), item(4, picture=1, group="june")]
-    assert groups_of(items, near_duplicates([i.fingerprint for i in items])) == [NAMES[0], "june", NAMES[0], "june", "june"]
+    assert groups_of(items, near_duplicates([i.fingerprint for i in items])) == [
+        NAMES[0],
+        "june",
+        NAMES[0],
+        "june",
+        "june",
+    ]
 
 
 def test_the_shares_must_leave_something():

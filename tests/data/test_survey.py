@@ -41,7 +41,11 @@ def test_items_and_skipped_are_all_samples_in_order():
     ]
     kept, seen = [], []
     found = survey(
-        Scripted(rows), group_by="album", prepare=lambda image: image.size, keep=kept.append, seen=seen.append
+        Scripted(rows),
+        group_by="album",
+        prepare=lambda image: image.size,
+        keep=lambda size, file: kept.append(size),
+        seen=seen.append,
     )
     assert [(item.key, item.captions, item.format, item.group) for item in found.items] == [
         ("k0", ("a red thing",), "jpg", "june"),
@@ -64,6 +68,6 @@ def test_the_profile_is_the_recipes():
             Scripted([sample(0, encoded(image, "PNG"))]),
             profile=profile,
             prepare=lambda image: image.getpixel((0, 0)),
-            keep=seen.append,
+            keep=lambda pixel, file: seen.append(pixel),
         )
     assert seen == [(255, 255, 255), (255, 0, 0)]
