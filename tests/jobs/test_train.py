@@ -219,10 +219,13 @@ def test_bad_samples_are_told_and_written_down(pretrained, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(sample.read_bytes())
     source = {"kind": "jsonl", "inputs": [str(tmp_path / "set.jsonl")], "caption_column": "text"}
+    with pytest.raises(UserError, match=r"2 of 3 samples cannot be used \(66.7%.*raise skipped_ceiling"):
+        train(_finetune(tmp_path / "out", pretrained.directory, source=source))
     told = []
-    run = train(_finetune(tmp_path / "out", pretrained.directory, source=source), say=told.append)
+    recipe = _finetune(tmp_path / "out", pretrained.directory, source=source, skipped_ceiling=1.0)
+    run = train(recipe, say=told.append)
     assert run.images == 1
-    assert "2 of 3 samples were skipped" in told[0]
+    assert "2 of 3 samples were skipped" in "".join(told)
     records = [json.loads(line) for line in (run.directory / "skipped.jsonl").read_text().splitlines()]
     assert records == run.skipped
     assert {record["reason"] for record in records} == {"missing", "no_caption"}
