@@ -35,11 +35,11 @@ def run(recipe: "FinetuneRecipe | PretrainRecipe") -> None:
     live = sys.stdout.isatty()
 
     def show(record: "Progress") -> None:
-        left = (recipe.steps - record.step) * recipe.batch_size / record.samples_per_s
+        left = (recipe.last_step - record.step) * recipe.batch_size / record.samples_per_s
         line = (
-            f"step {record.step:,}/{recipe.steps:,}  caption {record.caption:.3f}  contrastive {record.contrastive:.3f}"
-            f"  lr {record.lr:.2e}  gradient {record.grad_norm:.2f}  {record.samples_per_s:,.0f} samples/s"
-            f"  {left:,.0f} s left"
+            f"step {record.step:,}/{recipe.last_step:,}  caption {record.caption:.3f}"
+            f"  contrastive {record.contrastive:.3f}  lr {record.lr:.2e}  gradient {record.grad_norm:.2f}"
+            f"  {record.samples_per_s:,.0f} samples/s  {left:,.0f} s left"
         )
         typer.echo(f"\r\x1b[K{line}" if live else line, nl=not live)
 

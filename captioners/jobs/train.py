@@ -108,7 +108,7 @@ def _train(
             cut=held.cut,
             skipped=held.skipped,
             resumed_from=trainer.step,
-            steps=recipe.steps,
+            steps=recipe.last_step,
         )
         trained = sum(parameter.numel() for parameter in trainer.parameters.values())
         whole = sum(parameter.numel() for parameter in start.loaded.model.parameters())
@@ -154,7 +154,8 @@ def _read(
 def _plan(recipe: Recipe) -> Plan:
     warmup = min(_MOST_WARMUP, recipe.steps // 20) if recipe.warmup is None else recipe.warmup
     return Plan(
-        steps=recipe.steps,
+        steps=recipe.last_step,
+        schedule=recipe.steps,
         lr=recipe.lr,
         warmup=warmup,
         weight_decay=recipe.weight_decay,

@@ -28,7 +28,9 @@ class TrainRecipe(Options):
     context_length: Annotated[Annotated[int, Field(ge=4)] | None, BeforeValidator(_context)] = None
     """Token slots with start and end: 76, 127 or 255, or by name 77, 128, 256; absent: as the model has it."""
     steps: int = Field(ge=1)
-    """Steps in all; samples seen = steps x batch_size."""
+    """Steps of the schedule: the cosine would reach 0 after them; samples seen = steps x batch_size."""
+    stop_at: int | None = Field(None, ge=1)
+    """Steps that are run, where training ends before its schedule; absent: all of them."""
     batch_size: int = Field(ge=1)
     """Images a step."""
     lr: float = Field(gt=0)
@@ -74,9 +76,16 @@ class TrainRecipe(Options):
     def _fits_together(self) -> "TrainRecipe":
         if self.warmup is not None and self.warmup > self.steps:
             raise ValueError(f"warmup: {self.warmup} steps of warm-up are more than the {self.steps} steps of the run")
+        if self.stop_at is not None and self.stop_at > self.steps:
+            raise ValueError(f"stop_at: {self.stop_at} is beyond the {self.steps} steps of the schedule; raise steps")
         if self.objective.contrastive_weight and self.batch_size < 2:
             raise ValueError(
                 "batch_size: a contrastive loss compares the images of a batch, so 2 or more; "
                 "or objective.contrastive_weight: 0"
             )
         return self
+
+    @property
+    def last_step(self) -> int:
+        """Steps that are run."""
+        return self.stop_at or self.steps
