@@ -4,16 +4,29 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from captioners.core.errors import CaptionersError
 from captioners.core.options import Options, operation
 from captioners.data.choices import AnySource, Captions
 from captioners.decoding.values import Decoding
 from captioners.images.decode import Profile
 from captioners.jobs.caption_recipe import CONTEXT_NAMES
+from captioners.models.hardware import parse_fleet
 from captioners.training.objective import CoCaObjective, Tune
 
 
 def _context(value: object) -> object:
     return CONTEXT_NAMES.get(value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _hardware(value: object) -> object:
+    try:
+        return value if value is None else str(parse_fleet(str(value))) and value
+    except CaptionersError as error:
+        raise ValueError(str(error)) from None
+
+
+Hardware = Annotated[str, BeforeValidator(_hardware)]
+"""`NAME` or `NAME:COUNT`, of a GPU that `captioners plan` knows."""
 
 
 class TrainRecipe(Options):
@@ -61,6 +74,8 @@ class TrainRecipe(Options):
     """The run's folder; the captioner is `captioner/` in it. Below `runs/` when absent."""
     device: Literal["auto", "cpu", "cuda"] = operation("auto")
     """Where to train; CUDA_VISIBLE_DEVICES says which GPU."""
+    hardware: Hardware | None = operation(None)
+    """The GPUs it is meant for (`a100-40:256`): `captioners plan` takes these, and sets others against them."""
     memory_gb: float = operation(4.0, gt=0)
     """How much memory the decoded pictures may take, in GB."""
     checkpoint_every: int = operation(1000, ge=1)

@@ -114,8 +114,8 @@ class TrainingCost:
             "vocabulary": 6 * step.captions * step.labels * self.decoder.width * self.vocabulary,
         }
         if step.contrastive:
-            sides = 1 if step.gpus == 1 else 2  # each GPU scores its own images and its own texts against all others'
-            parts["contrastive"] = 6 * sides * step.captions * step.batch * self.embed
+            # Each image is scored against all texts, and each text against all images.
+            parts["contrastive"] = 12 * step.captions * step.batch * self.embed
         if step.contrastive and step.accumulates:
             parts["features first, without gradients"] = (0 if step.cached else self.encode) + step.captions * text
         if again:

@@ -28,11 +28,6 @@ def _config(name, layers=2, context=76, vocabulary=49408):
     return config
 
 
-def _meta(config):
-    with torch.device("meta"):
-        return coca._construct(config)
-
-
 def _text(*lengths):
     text = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
     for row, length in zip(text, lengths, strict=True):
@@ -56,7 +51,7 @@ def _counted(model, objective, tune, text):
 @pytest.mark.parametrize("tune", ["all", "text"])
 @pytest.mark.parametrize(("step", "lengths", "context"), [(SHORT, LENGTHS, 76), (LONG, (255, 120), 255)])
 def test_the_operations_of_a_step_are_those_that_torch_counts(name, weight, tune, step, lengths, context):
-    model = _meta(_config(name, context=context))
+    model = coca.outline(_config(name, context=context))
     forward, backward = _counted(model, CoCaObjective(contrastive_weight=weight), tune, _text(*lengths))
     step = replace(step, contrastive=weight > 0, tune_image=tune == "all")
     modelled = step.batch * sum(training_cost_of(model).operations(step).values())
@@ -65,13 +60,13 @@ def test_the_operations_of_a_step_are_those_that_torch_counts(name, weight, tune
 
 def test_the_count_sees_a_layer_less():
     """The negative control: the model of another depth is not within the tolerance above."""
-    forward, backward = _counted(_meta(_config("coca_ViT-B-32")), CoCaObjective(), "all", _text(*LENGTHS))
-    other = training_cost_of(_meta(_config("coca_ViT-B-32", layers=1)))
+    forward, backward = _counted(coca.outline(_config("coca_ViT-B-32")), CoCaObjective(), "all", _text(*LENGTHS))
+    other = training_cost_of(coca.outline(_config("coca_ViT-B-32", layers=1)))
     assert SHORT.batch * sum(other.operations(SHORT).values()) < 0.8 * (forward + backward)
 
 
 def test_the_whole_l14_is_what_was_worked_out_by_hand():
-    cost = training_cost_of(_meta(coca.architecture("coca_ViT-L-14")))
+    cost = training_cost_of(coca.outline(coca.architecture("coca_ViT-L-14")))
     assert round(cost.parameters / 1e6, 2) == 638.45
     assert round(cost.image_parameters / 1e6, 2) == 306.72
     assert (cost.positions, cost.image_tokens, cost.pooled, cost.context) == (257, 255, 256, 76)
@@ -90,7 +85,7 @@ def test_the_whole_l14_is_what_was_worked_out_by_hand():
 
 
 def test_what_is_computed_twice_is_counted_twice():
-    cost = training_cost_of(_meta(coca.architecture("coca_ViT-B-32")))
+    cost = training_cost_of(coca.outline(coca.architecture("coca_ViT-B-32")))
     whole = cost.operations(replace(SHORT, batch=64, micro_batch=64))
     parts = cost.operations(replace(SHORT, batch=64, micro_batch=16))
     first = parts.pop("features first, without gradients")
@@ -169,7 +164,7 @@ def test_the_memory_of_a_step_in_bf16_is_what_autograd_keeps(monkeypatch):
 
 
 def test_what_a_gpu_holds_beside_the_step():
-    cost = training_cost_of(_meta(coca.architecture("coca_ViT-L-14")))
+    cost = training_cost_of(coca.outline(coca.architecture("coca_ViT-L-14")))
     step = replace(SHORT, compute_bytes=2)
     whole = cost.memory(step)
     assert whole["weights"] + whole["gradients"] + whole["AdamW's two moments"] == 16 * cost.parameters

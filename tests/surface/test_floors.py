@@ -48,6 +48,7 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
+    "captioners.jobs.plan": {"captioners.jobs.plan_data"},  # its part
     "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
     "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
         "captioners.jobs.data_draw",

@@ -1,0 +1,134 @@
+"""What `plan` assumes of a recipe's data: how many images, of how many bytes, with captions of how many tokens.
+
+Where the files are there, they are counted; what is known of the paper's sets stands below, with where it is from;
+anything can be said by hand. An assumption is a row of the plan like any other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from captioners.core.errors import CaptionersError, UserError, near
+from captioners.data.source import SourceOptions
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of a plan: a range, its unit, and where it comes from."""
+
+    what: str
+    low: float
+    high: float
+    unit: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What is known of a published set; its tokens are those of CLIP's tokenizer, with start and end."""
+
+    images: float
+    bytes_per_image: float
+    tokens: Mapping[str, float]
+    """Of a caption on average, by variant; a variant that is not here fills the context."""
+    from_images: str = ""
+    from_bytes: str = ""
+    from_tokens: str = ""
+
+
+_WEB, _OF_WEB = {"": 24.5}, "CC12M's alt text (arXiv 2407.06723)"
+_DATACOMP = "450 TB of DataComp's 12.8e9"
+_SETS = {
+    "coco": _Set(123_287, 163e3, {"": 13.5}, "MSCOCO", "19.3 GB of train2017's 118,287", "MSCOCO's 10 to 11 words"),
+    "docci": _Set(9_647, 511e3, {"": 165}, "train", "7.59 GB of 14,847", "136 words (arXiv 2404.19753)"),
+    "dci": _Set(7_599, 1.07e6, {"short": 20}, "train", "SA-1B's, 11 GB of 10,290", "short: a guess; others fill it"),
+    "gbc": _Set(
+        *(1_013_592, 35e3, {"short": 35.3, "long": 130.9, "short_relation": 83.3}),
+        *("GBC1M", _DATACOMP, "arXiv 2407.06723, table 5"),
+    ),
+    "recap_coco": _Set(30_504, 52e3, {"": 65}, "all", "1.58 GB of Parquet", "49 words as ReCap-DataComp's"),
+    "dfn_2b": _Set(1.906e9, 35e3, _WEB, "DFN-2B's 30.5 GB of uids, 16 bytes each", _DATACOMP, _OF_WEB),
+}
+"""By the source's kind, and DFN-2B, which is chosen of webdataset shards by uid."""
+_GUESS = _Set(0, 100e3, _WEB, "", "a guess", f"guess: {_OF_WEB}")
+UTILISATION = (0.25, 0.5)
+"""What trainers of large vision transformers get of a GPU's peak, from careless to good; assumed, not measured."""
+
+
+def assumptions(source: SourceOptions, context: int, said: Sequence[str] = ()) -> dict[str, Row]:
+    """Return what is assumed, by name; `said` is what a user says otherwise, each `NAME=VALUE` or `NAME=LOW..HIGH`.
+
+    Raises:
+        UserError: a name or a value that means nothing.
+    """
+    known = _known(source)
+    variant = str(getattr(source, "variant", ""))
+    tokens = min(float(context), known.tokens.get(variant, context))
+    rows = [
+        Row("utilisation", *UTILISATION, how="of the GPU's peak; small models get far less"),
+        Row("caption_tokens", tokens, tokens, "tokens", f"start and end counted: {known.from_tokens}"),
+        Row("images", known.images, known.images, "images", f"in the set: {known.from_images}"),
+        Row("bytes_per_image", known.bytes_per_image, known.bytes_per_image, "bytes", f"as stored: {known.from_bytes}"),
+        Row("padded_tokens", 0, 0, "tokens", "what captions are padded to: own length .. context"),
+    ]
+    found = {row.what: row for row in (*rows, *_counted(source))}
+    for text in said:
+        row = _said(text, found)
+        found[row.what] = row
+    if not found["images"].high:
+        del found["images"]
+    if not found["padded_tokens"].high:
+        low = found["caption_tokens"].low
+        found["padded_tokens"] = replace(found["padded_tokens"], low=low, high=max(low, context))
+    _within(found, context)
+    return found
+
+
+def _known(source: SourceOptions) -> _Set:
+    kind = str(getattr(source, "kind", ""))
+    chosen = "dfn_2b" if getattr(source, "uids", None) else kind
+    known = _SETS.get(chosen, _GUESS)
+    if kind == "coco" and getattr(source, "licences", None):
+        return replace(known, images=38_000, from_images="MSCOCO-38k, as the paper calls it")
+    if kind == "gbc" and "gbc10m" in str(getattr(source, "card", "")):
+        return replace(known, images=10_128_606, from_images="GBC10M without its test part")
+    return known
+
+
+def _counted(source: SourceOptions) -> list[Row]:
+    """Return what can be told from the files without reading them; nothing where they are not there, or not counted."""
+    try:
+        shards = source.open().shards()
+    except (CaptionersError, OSError):
+        return []
+    counts = [shard.count for shard in shards]
+    images = sum(count for count in counts if count is not None)
+    if not images or None in counts:
+        return []
+    how = f"counted in {len(shards):,} shard{'' if len(shards) == 1 else 's'}"
+    each = sum(shard.size for shard in shards) / images
+    rows = [Row("images", images, images, "images", how)]
+    return [*rows, Row("bytes_per_image", each, each, "bytes", how)] if each >= 1 else rows
+
+
+def _said(text: str, known: Mapping[str, Row]) -> Row:
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or name not in known:
+        raise UserError(f"--assume {text}: write NAME=VALUE.{near(name, known)} Known: {', '.join(known)}")
+    try:
+        low, high = (float(part.replace("_", "")) for part in (value.split("..") * 2)[:2])
+    except ValueError:
+        raise UserError(f"--assume {text}: '{value}' is neither a number nor a range like 0.2..0.4") from None
+    if not 0 < low <= high:
+        raise UserError(f"--assume {text}: must be above 0, and a range goes upwards")
+    return replace(known[name], low=low, high=high, how=f"{known[name].how.partition(':')[0]}: as said")
+
+
+def _within(rows: Mapping[str, Row], context: int) -> None:
+    if rows["utilisation"].high > 1:
+        raise UserError(f"--assume utilisation={rows['utilisation'].high:g}: a share of the peak, so at most 1")
+    for name in ("caption_tokens", "padded_tokens"):
+        if not 2 <= rows[name].low <= rows[name].high <= context:
+            raise UserError(
+                f"--assume {name}={rows[name].high:g}: captions have 2 to {context} tokens here, start and end too"
+            )
