@@ -199,6 +199,18 @@ class WebdatasetSource:
         return found
 
 
+def first_members(path: Path) -> tuple[list[str], list[str]]:
+    """Return the extensions of a shard's first sample, and the fields of its json; empty where there is none."""
+    with open_file(path) as file:
+        reader = TarReader(file)
+        group = next((group for group in group_members(reader) if isinstance(group, Group)), Group(""))
+        try:
+            fields = list(_object(reader, group.members["json"])) if "json" in group.members else []
+        except BadSampleError:
+            fields = []
+    return list(group.members), fields
+
+
 def _uid(group: Group, reader: TarReader) -> object:
     return _object(reader, group.members["json"]).get("uid") if "json" in group.members else None
 
