@@ -7,34 +7,23 @@ good utilisation, the high end all captions padded to the context and poor utili
 read too slowly, evaluation, waiting for other GPUs, starting again.
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from captioners.core.errors import NotFoundError, UserError
+from captioners.core.errors import UserError
 from captioners.core.recipe import read_recipe
 from captioners.jobs.finetune_recipe import FinetuneRecipe
 from captioners.jobs.plan_data import Row, assumptions
+from captioners.jobs.plan_load import Load, Recipe, configuration_of, is_cached, load_of, peak_of, steps_of
 from captioners.jobs.pretrain_recipe import PretrainRecipe
-from captioners.kinds.catalogue import CONFIG, TINY, find
 from captioners.models import coca
-from captioners.models.hardware import GPUS, Fleet, Gpu, parse_fleet
-from captioners.models.training_cost import Step, TrainingCost, training_cost_of
-
-Recipe = PretrainRecipe | FinetuneRecipe
+from captioners.models.hardware import GPUS, Fleet, parse_fleet
+from captioners.models.training_cost import TrainingCost, training_cost_of
 
 _GIB = 2**30
-_DRIVER = (0.6, 1.2)
-"""GiB that CUDA's context and workspaces take of a GPU."""
-_ALLOCATOR = (1.0, 1.12)
-"""What the allocator reserves of a GPU, over what is asked of it."""
 _PLAIN = "rtx-4090"
 """What a recipe that names no GPU is planned for."""
-_USUAL = "coca_ViT-L-14"
 
 
 @dataclass(frozen=True)
@@ -63,25 +52,6 @@ class Plan:
         raise KeyError(what)
 
 
-@dataclass(frozen=True)
-class Load:
-    """What one fleet is given to do, between its least and its most."""
-
-    least: Step
-    most: Step
-    memory: tuple[float, float]
-    """GiB of one GPU."""
-    flops: tuple[float, float]
-    """Operations of one image with its captions."""
-    seconds: tuple[float, float]
-    """Of the whole run."""
-
-    def gpu_hours(self, gpus: int) -> tuple[float, float]:
-        """Return the hours of all GPUs together."""
-        low, high = self.seconds
-        return low * gpus / 3600, high * gpus / 3600
-
-
 def plan(source: str, overrides: Sequence[str] = (), gpus: str | None = None, assume: Sequence[str] = ()) -> Plan:
     """Return what a recipe costs; `gpus` is `NAME:COUNT`, absent: what the recipe names.
 
@@ -92,7 +62,7 @@ def plan(source: str, overrides: Sequence[str] = (), gpus: str | None = None, as
     recipe = read.options
     if not isinstance(recipe, PretrainRecipe | FinetuneRecipe):
         raise UserError(f"{source}: a recipe of the job '{read.job}'; plan covers pretrain and finetune so far")
-    config, shape_of = _configuration(recipe)
+    config, shape_of = configuration_of(recipe)
     cost = training_cost_of(coca.outline(config))
     assumed = assumptions(recipe.source, cost.context, assume)
     own = parse_fleet(recipe.hardware or gpus or _PLAIN)
@@ -101,7 +71,7 @@ def plan(source: str, overrides: Sequence[str] = (), gpus: str | None = None, as
         own = fleet
     load = load_of(recipe, cost, assumed, fleet)
     sections = (
-        Section("the work", tuple(_work(recipe, cost, load, shape_of))),
+        Section("the work", tuple(_work(recipe, cost, load, assumed, shape_of))),
         Section(f"on {fleet}", tuple(_time(recipe, load, fleet, assumed))),
         Section(f"memory of one {fleet.gpu.name}", tuple(_memory(recipe, cost, load, fleet))),
         Section("disk", tuple(_disk(recipe, cost, assumed))),
@@ -111,71 +81,10 @@ def plan(source: str, overrides: Sequence[str] = (), gpus: str | None = None, as
     return Plan(read.name, read.job, fleet, sections)
 
 
-def load_of(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row], fleet: Fleet) -> Load:
-    """Return what a fleet is given to do: the micro-batch that the recipe names, or the largest that fits.
-
-    Raises UserError if the batch cannot be split over so many GPUs.
-    """
-    share, rest = divmod(recipe.batch_size, fleet.count)
-    if rest:
-        raise UserError(
-            f"batch_size {recipe.batch_size:,} cannot be split over {fleet.count} GPUs; take a number that divides it"
-        )
-    asked = _key(recipe, "micro_batch", "auto")
-    micros = [min(asked, share)] if isinstance(asked, int) else [m for m in range(share, 0, -1) if share % m == 0]
-    for micro in micros:
-        least, most = (_step(recipe, assumed, fleet, micro, end) for end in (0, 1))
-        if _memory_of(cost, most)[1] <= fleet.gpu.memory:
-            break
-    flops = sum(cost.operations(least).values()), sum(cost.operations(most).values())
-    samples = recipe.last_step * recipe.batch_size
-    peak = fleet.count * _peak(recipe, fleet.gpu) * 1e12
-    use = assumed["utilisation"]
-    once = assumed["images"].high * cost.encode if most.cached and "images" in assumed else 0.0
-    seconds = (samples * flops[0] + once) / (peak * use.high), (samples * flops[1] + once) / (peak * use.low)
-    return Load(least, most, (_memory_of(cost, least)[0], _memory_of(cost, most)[1]), flops, seconds)
-
-
-def _step(recipe: Recipe, assumed: dict[str, Row], fleet: Fleet, micro: int, end: int) -> Step:
-    padded, frozen = assumed["padded_tokens"], recipe.tune == "text"
-    return Step(
-        batch=recipe.batch_size,
-        gpus=fleet.count,
-        micro_batch=micro,
-        tokens=(padded.low, padded.high)[end],
-        labels=assumed["caption_tokens"].high - 1,
-        captions=_key(recipe, "captions_per_step", 1),
-        contrastive=recipe.objective.contrastive_weight > 0,
-        tune_image=not frozen,
-        cached=_cached(recipe),
-        checkpointing=_key(recipe, "gradient_checkpointing", False),
-        compute_bytes=4 if recipe.precision == "fp32" else 2,
-    )
-
-
-def _key(recipe: Recipe, name: str, default: Any) -> Any:
-    """Return a key of the recipe, or what it is where this kind of recipe has no such key."""
-    return getattr(recipe, name, default)
-
-
-def _cached(recipe: Recipe) -> bool:
-    """Whether the image tower's features are computed once: it is frozen, and sees every picture as it is."""
-    return recipe.tune == "text" and _key(recipe, "augmentation", "none") == "none"
-
-
-def _peak(recipe: Recipe, gpu: Gpu) -> float:
-    return gpu.fp32 if recipe.precision == "fp32" else gpu.bf16
-
-
-def _memory_of(cost: TrainingCost, step: Step) -> tuple[float, float]:
-    held = sum(cost.memory(step).values()) / _GIB
-    return held * _ALLOCATOR[0] + _DRIVER[0], held * _ALLOCATOR[1] + _DRIVER[1]
-
-
-def _work(recipe: Recipe, cost: TrainingCost, load: Load, shape_of: str) -> Iterator[Row]:
-    samples = recipe.last_step * recipe.batch_size
-    of = f" of the schedule's {recipe.steps:,}" if recipe.stop_at else ""
-    yield Row("samples seen", samples, samples, "", f"{recipe.last_step:,} steps{of} x {recipe.batch_size:,} images")
+def _work(recipe: Recipe, cost: TrainingCost, load: Load, assumed: dict[str, Row], shape_of: str) -> Iterator[Row]:
+    steps = steps_of(recipe, assumed)
+    samples, of = steps * recipe.batch_size, f" of the schedule's {recipe.steps:,}" if recipe.stop_at else ""
+    yield Row("samples seen", samples, samples, "", f"{steps:,} steps{of} x {recipe.batch_size:,} images")
     yield Row("parameters", cost.parameters, cost.parameters, "", shape_of)
     yield Row("operations of an image", *load.flops, "FLOP", "with its captions, forward and backward:")
     least, most = cost.operations(load.least), cost.operations(load.most)
@@ -186,10 +95,10 @@ def _work(recipe: Recipe, cost: TrainingCost, load: Load, shape_of: str) -> Iter
 
 def _time(recipe: Recipe, load: Load, fleet: Fleet, assumed: dict[str, Row]) -> Iterator[Row]:
     use = assumed["utilisation"]
-    peak = f"{_peak(recipe, fleet.gpu):g} TFLOP/s in {'fp32' if recipe.precision == 'fp32' else 'bf16'} a GPU"
+    peak = f"{peak_of(recipe, fleet.gpu):g} TFLOP/s in {'fp32' if recipe.precision == 'fp32' else 'bf16'} a GPU"
     yield Row("GPU-hours", *load.gpu_hours(fleet.count), "h", f"{peak}, used at {use.low:.0%} to {use.high:.0%}")
     yield Row("hours", load.seconds[0] / 3600, load.seconds[1] / 3600, "h", f"{fleet.count:,} at once")
-    samples = recipe.last_step * recipe.batch_size
+    samples = steps_of(recipe, assumed) * recipe.batch_size
     pace = samples / load.seconds[1], samples / load.seconds[0]
     yield Row("images a second", *pace, "/s", "by all GPUs")
     each = assumed["bytes_per_image"]
@@ -224,10 +133,10 @@ def _disk(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row]) -> Iterat
     if images is None:
         yield Row("the data", 0, math.inf, "B", "how many images is not known; say --assume images=N")
         return
-    samples = recipe.last_step * recipe.batch_size
+    samples = steps_of(recipe, assumed) * recipe.batch_size
     yield Row("the data", images.low * each.low, images.high * each.high, "B", "images x bytes_per_image")
     yield Row("epochs", samples / images.high, samples / images.low, "", "how often each image is seen")
-    if _cached(recipe):
+    if is_cached(recipe):
         floats = images.high * cost.image_tokens * cost.decoder.width
         shape = f"{cost.image_tokens} x {cost.decoder.width} numbers of each image, in fp16 .. fp32, computed once"
         yield Row("cached features", 2 * floats, 4 * floats, "B", shape)
@@ -252,36 +161,3 @@ def _elsewhere(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row], own:
 
 def _divisor(batch: int, count: int) -> int:
     return count if batch % count == 0 else 1
-
-
-def _configuration(recipe: Recipe) -> tuple[coca.Config, str]:
-    """Return the model's configuration, and where it is from; no weights are loaded or fetched."""
-    if isinstance(recipe, PretrainRecipe):
-        config = deepcopy(recipe.model) if isinstance(recipe.model, dict) else coca.architecture(recipe.model)
-        if recipe.tokenizer != "clip":
-            config["text_cfg"]["vocab_size"] = recipe.tokenizer.sentencepiece.vocab_size
-        how = "as the recipe writes it" if isinstance(recipe.model, dict) else recipe.model
-    else:
-        config, how = _of_init(recipe.init)
-    return (coca.with_context(config, recipe.context_length) if recipe.context_length else config), how
-
-
-def _of_init(init: str) -> tuple[coca.Config, str]:
-    try:
-        known = find(init)
-    except NotFoundError:
-        if not init.startswith("runs/"):
-            raise
-        return coca.architecture(_USUAL), f"{_USUAL}, assumed: {init} is not made yet"
-    origin = known.origin
-    if origin.kind == "random" and origin.model == "tiny":
-        return deepcopy(TINY), known.name
-    if origin.kind in ("random", "tag", "file"):
-        return coca.architecture(origin.model), f"{origin.model}, of {known.name}"
-    file = Path(origin.where).expanduser() / CONFIG
-    if origin.kind == "hub" or not file.is_file():
-        return coca.architecture(_USUAL), f"{_USUAL}, assumed: {init} is not looked up"
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))["model_cfg"]), f"of {known.name}"
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file}: not readable JSON with 'model_cfg'; export the captioner again") from None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from captioners.core.errors import CaptionersError, UserError, near
+from captioners.data.cards import read_card
 from captioners.data.source import SourceOptions
 
 
@@ -24,32 +25,36 @@ class Row:
 
 @dataclass(frozen=True)
 class _Set:
-    """What is known of a published set; its tokens are those of CLIP's tokenizer, with start and end."""
+    """What is known of a published set beside its data card; tokens are CLIP's, with start and end."""
 
-    images: float
     bytes_per_image: float
+    from_bytes: str
     tokens: Mapping[str, float]
     """Of a caption on average, by variant; a variant that is not here fills the context."""
-    from_images: str = ""
-    from_bytes: str = ""
-    from_tokens: str = ""
+    from_tokens: str
+    images: float = 0
+    """Where the card has no number."""
 
 
-_WEB, _OF_WEB = {"": 24.5}, "CC12M's alt text (arXiv 2407.06723)"
-_DATACOMP = "450 TB of DataComp's 12.8e9"
+_WEB = ({"": 24.5}, "alt text of CC12M, by GBC's count")
+_COCO = _Set(163e3, "19.3 GB of train2017's 118,287", {"": 13.5}, "MSCOCO's 10 to 11 words")
+_GBC = _Set(
+    *(35e3, "450 TB of DataComp's 12.8e9"),
+    *({"short": 35.3, "long": 130.9, "short_relation": 83.3}, "arXiv 2407.06723, table 5"),
+)
 _SETS = {
-    "coco": _Set(123_287, 163e3, {"": 13.5}, "MSCOCO", "19.3 GB of train2017's 118,287", "MSCOCO's 10 to 11 words"),
-    "docci": _Set(9_647, 511e3, {"": 165}, "train", "7.59 GB of 14,847", "136 words (arXiv 2404.19753)"),
-    "dci": _Set(7_599, 1.07e6, {"short": 20}, "train", "SA-1B's, 11 GB of 10,290", "short: a guess; others fill it"),
-    "gbc": _Set(
-        *(1_013_592, 35e3, {"short": 35.3, "long": 130.9, "short_relation": 83.3}),
-        *("GBC1M", _DATACOMP, "arXiv 2407.06723, table 5"),
-    ),
-    "recap_coco": _Set(30_504, 52e3, {"": 65}, "all", "1.58 GB of Parquet", "49 words as ReCap-DataComp's"),
-    "dfn_2b": _Set(1.906e9, 35e3, _WEB, "DFN-2B's 30.5 GB of uids, 16 bytes each", _DATACOMP, _OF_WEB),
+    "mscoco_123k": _COCO,
+    "mscoco_38k": replace(_COCO, images=38_000),
+    "docci": _Set(511e3, "7.59 GB of 14,847", {"": 165}, "136 words (arXiv 2404.19753)"),
+    "dci": _Set(1.07e6, "SA-1B's, 11 GB of 10,290", {"short": 20}, "a guess for short; the others fill it"),
+    "gbc1m": _GBC,
+    "gbc10m": _GBC,
+    "recap_coco_30k": _Set(52e3, "1.58 GB of Parquet", {"": 65}, "49 words, as ReCap-DataComp's"),
+    "datacomp": _Set(_GBC.bytes_per_image, _GBC.from_bytes, *_WEB),
+    "dfn_2b": _Set(_GBC.bytes_per_image, _GBC.from_bytes, *_WEB, images=1.906e9),
 }
-"""By the source's kind, and DFN-2B, which is chosen of webdataset shards by uid."""
-_GUESS = _Set(0, 100e3, _WEB, "", "a guess", f"guess: {_OF_WEB}")
+"""By data card."""
+_GUESS = _Set(100e3, "a guess", _WEB[0], f"guess, {_WEB[1]}")
 UTILISATION = (0.25, 0.5)
 """What trainers of large vision transformers get of a GPU's peak, from careless to good; assumed, not measured."""
 
@@ -60,14 +65,15 @@ def assumptions(source: SourceOptions, context: int, said: Sequence[str] = ()) -
     Raises:
         UserError: a name or a value that means nothing.
     """
-    known = _known(source)
-    variant = str(getattr(source, "variant", ""))
-    tokens = min(float(context), known.tokens.get(variant, context))
+    card = source.card or source.own_card()
+    known = _SETS.get(card or "", _GUESS)
+    tokens = min(float(context), known.tokens.get(str(getattr(source, "variant", "")), context))
+    images, each = _images(source, card) or known.images, known.bytes_per_image
     rows = [
         Row("utilisation", *UTILISATION, how="of the GPU's peak; small models get far less"),
         Row("caption_tokens", tokens, tokens, "tokens", f"start and end counted: {known.from_tokens}"),
-        Row("images", known.images, known.images, "images", f"in the set: {known.from_images}"),
-        Row("bytes_per_image", known.bytes_per_image, known.bytes_per_image, "bytes", f"as stored: {known.from_bytes}"),
+        Row("images", images, images, "images", f"in the set: data card {card}"),
+        Row("bytes_per_image", each, each, "bytes", f"as stored: {known.from_bytes}"),
         Row("padded_tokens", 0, 0, "tokens", "what captions are padded to: own length .. context"),
     ]
     found = {row.what: row for row in (*rows, *_counted(source))}
@@ -83,15 +89,12 @@ def assumptions(source: SourceOptions, context: int, said: Sequence[str] = ()) -
     return found
 
 
-def _known(source: SourceOptions) -> _Set:
-    kind = str(getattr(source, "kind", ""))
-    chosen = "dfn_2b" if getattr(source, "uids", None) else kind
-    known = _SETS.get(chosen, _GUESS)
-    if kind == "coco" and getattr(source, "licences", None):
-        return replace(known, images=38_000, from_images="MSCOCO-38k, as the paper calls it")
-    if kind == "gbc" and "gbc10m" in str(getattr(source, "card", "")):
-        return replace(known, images=10_128_606, from_images="GBC10M without its test part")
-    return known
+def _images(source: SourceOptions, card: str | None) -> int:
+    """Return how many images the card's splits have that are read; 0 where it has no numbers."""
+    counts = {split: count for split, count in read_card(card).splits.items() if isinstance(count, int)} if card else {}
+    wanted = getattr(source, "splits", None) or [getattr(source, "split", "train")]
+    chosen = [split for split in counts if split in wanted]
+    return sum(counts[split] for split in chosen or counts if split in chosen or split.startswith(("train", "val")))
 
 
 def _counted(source: SourceOptions) -> list[Row]:

@@ -48,7 +48,8 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
-    "captioners.jobs.plan": {"captioners.jobs.plan_data"},  # its part
+    "captioners.jobs.plan": {"captioners.jobs.plan_data", "captioners.jobs.plan_load"},  # its parts
+    "captioners.jobs.plan_load": {"captioners.jobs.plan_data"},
     "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
     "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
         "captioners.jobs.data_draw",
