@@ -87,6 +87,16 @@ class WebdatasetSource:
             error = f"{shard.path}: holds no samples; remove it, or write it again"
             yield Unreadable(shard=shard.path, key="", index=0, reason="empty", error=error, offset=0)
 
+    def count(self, shard: Shard) -> int:
+        """Return how many samples a shard has for a reader: as its folder's sizes.json says, else by its headers."""
+        if shard.count is not None:
+            return shard.count
+        seen: set[str] = set()
+        with open_file(self._file(shard)) as file:
+            groups = group_members(TarReader(file))
+            rows = (row for group in groups for row in self._rows(group, shard, 0, None, seen))
+            return sum(isinstance(row, Unreadable) and not row.reason for row in rows)
+
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return the bytes of one image by its place in the tar, or by its key where it has none."""
         if offset is not None:

@@ -83,7 +83,8 @@ def plan(source: str, overrides: Sequence[str] = (), gpus: str | None = None, as
 
 def _work(recipe: Recipe, cost: TrainingCost, load: Load, assumed: dict[str, Row], shape_of: str) -> Iterator[Row]:
     steps = steps_of(recipe, assumed)
-    samples, of = steps * recipe.batch_size, f" of the schedule's {recipe.steps:,}" if recipe.stop_at else ""
+    samples = steps * recipe.batch_size
+    of = f" of the schedule's {recipe.steps:,}" if recipe.stop_at and recipe.steps else ""
     yield Row("samples seen", samples, samples, "", f"{steps:,} steps{of} x {recipe.batch_size:,} images")
     yield Row("parameters", cost.parameters, cost.parameters, "", shape_of)
     yield Row("operations of an image", *load.flops, "FLOP", "with its captions, forward and backward:")

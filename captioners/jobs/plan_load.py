@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _step(recipe: Recipe, assumed: dict[str, Row], fleet: Fleet, micro: int, end
         micro_batch=micro,
         tokens=(padded.low, padded.high)[end],
         labels=assumed["caption_tokens"].high - 1,
-        captions=_key(recipe, "captions_per_step", 1),
+        captions=recipe.captions_per_step,
         contrastive=recipe.objective.contrastive_weight > 0,
         tune_image=not frozen,
         cached=is_cached(recipe),
@@ -93,17 +94,17 @@ def _key(recipe: Recipe, name: str, default: Any) -> Any:
 
 def steps_of(recipe: Recipe, assumed: dict[str, Row]) -> int:
     """Return the steps that are run; raise UserError where they follow from a number of images that is not known."""
-    epochs: float | None = _key(recipe, "epochs", None)
-    if epochs is None:
-        return recipe.last_step
+    if recipe.steps is not None:
+        return recipe.stop_at or recipe.steps
     if "images" not in assumed:
         raise UserError("epochs: how many images is not known, so nor how many steps; say --assume images=N")
-    return max(1, round(epochs * assumed["images"].high / recipe.batch_size))
+    assert recipe.epochs is not None
+    return max(1, ceil(recipe.epochs * assumed["images"].high / recipe.batch_size))
 
 
 def is_cached(recipe: Recipe) -> bool:
     """Whether the image tower's features are computed once: it is frozen, and sees every picture as it is."""
-    return recipe.tune == "text" and _key(recipe, "augmentation", "none") == "none"
+    return recipe.tune == "text" and recipe.augmentation == "none"
 
 
 def peak_of(recipe: Recipe, gpu: Gpu) -> float:

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from captioners.core.errors import UserError
-from captioners.data.batches import captions_of
 from captioners.data.source import Source
+from captioners.data.training_set import captions_of
 from captioners.decoding.values import Beam, Sample
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.finetune_recipe import FinetuneRecipe

@@ -142,31 +142,32 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML text."""
-    environment = _environment()
-    style, script = (environment.get_template(name).render() for name in ("style.css", "filter.js"))
+    templates = environment()
+    style, script = (templates.get_template(name).render() for name in ("style.css", "filter.js"))
     return str(
-        environment.get_template("page.html.j2").render(
-            page=page, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script)
+        templates.get_template("page.html.j2").render(
+            page=page, style=style, script=script, style_hash=named_hash(style), script_hash=named_hash(script)
         )
     )
 
 
 @cache
-def _environment() -> Any:
+def environment() -> Any:
+    """Return the reader of the templates; what they are given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    found = Environment(
         loader=PackageLoader("captioners.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    environment.filters["logprob"] = lambda number: f"{number:.2f}".replace("-", "−")
-    return environment
+    found.filters["thousands"] = lambda number: f"{number:,}"
+    found.filters["logprob"] = lambda number: f"{number:.2f}".replace("-", "−")
+    return found
 
 
-def _hash(text: str) -> str:
+def named_hash(text: str) -> str:
     """Return a content policy's name of an inline style or script."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -80,6 +80,27 @@ class Checkpoints:
             shutil.rmtree(old)
         return target
 
+    def keep_best(self, step: int, score: float) -> bool:
+        """Copy the checkpoint of a step to `best` if no better one is there; return whether it was."""
+        best = self.best()
+        if best is not None and best.state["score"] >= score:
+            return False
+        draft, target = self.folder / f".best.{os.getpid()}.partial", self.folder / "best"
+        shutil.copytree(self.folder / f"step-{step:08d}", draft)
+        state = json.loads((draft / _STATE).read_text(encoding="utf-8"))
+        (draft / _STATE).write_text(json.dumps({**state, "score": score}) + "\n", encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+        return True
+
+    def best(self) -> Found | None:
+        """Return the best checkpoint, or None."""
+        file = self.folder / "best" / _STATE
+        if not file.is_file():
+            return None
+        state = dict(json.loads(file.read_text(encoding="utf-8")))
+        return Found(file.parent, int(state["step"]), state)
+
     def latest(self) -> Found | None:
         """Return the last checkpoint, or None; raise UserError if its own account of itself is damaged."""
         found = self._all()
@@ -114,6 +135,13 @@ class Checkpoints:
             if parts["step"] is not None:
                 on = {key: tensor.to(parameter.device) for key, tensor in parts.items() if tensor is not None}
                 optimizer.state[parameter] = on
+
+    def restore_weights(self, found: Found, model: nn.Module) -> None:
+        """Put a checkpoint's weights in place, and nothing else of it."""
+        weights = _load(found.path / _WEIGHTS)
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                tensor.copy_(weights[name])
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())

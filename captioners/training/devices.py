@@ -14,7 +14,7 @@ from captioners.core.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
-Tracker = Literal["tensorboard"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def accelerator_for(
     """
     for tracker in trackers:
         if find_spec(tracker) is None:
-            raise UserError(f"trackers: {tracker} is not installed; pip install 'captioners[{tracker}]'")
+            raise UserError(f"trackers: the package {tracker} is not installed; pip install 'captioners[{tracker}]'")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: torch sees no CUDA device here; take device auto or cpu ('captioners doctor')")
     on_cpu = device == "cpu" or not torch.cuda.is_available()

@@ -49,6 +49,8 @@ class Plan:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     log_every: int = 10
+    evaluate_every: int | None = None
+    """Steps between evaluations; a checkpoint is written before each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +117,15 @@ class Trainer:
         self._bare_optimizer = make_optimizer(self.parameters, weight_decay=plan.weight_decay)
         self.step = self._resume()
         """Steps done."""
+        self.stopped_because = ""
+        """Why an evaluation ended the run before its last step; empty if none did."""
         self._module: Any = accelerator.prepare(_Step(model, objective, normalised))
         self._optimizer: Any = accelerator.prepare(self._bare_optimizer)
 
-    def run(self, show: Callable[[Record], None] = lambda _: None) -> None:
-        """Train to the last step; `show` is called with every record.
+    def run(
+        self, show: Callable[[Record], None] = lambda _: None, evaluate: Callable[[int], str | None] | None = None
+    ) -> None:
+        """Train to the last step; `show` is called with every record, `evaluate` at its steps: a text ends the run.
 
         Raises:
             InterruptedRunError: SIGTERM or Ctrl-C; a checkpoint was written, and the same command goes on from it.
@@ -128,12 +134,17 @@ class Trainer:
         log = MetricsLog(self.folder / "metrics.jsonl", self.step)
         try:
             with _stop_signals() as stop, self._read(self.step) as batches:
-                self._train(batches, stop, log, show)
+                self._train(batches, stop, log, show, evaluate)
         finally:
             log.close()
 
     def _train(
-        self, batches: Iterator[Batch], stop: list[str], log: MetricsLog, show: Callable[[Record], None]
+        self,
+        batches: Iterator[Batch],
+        stop: list[str],
+        log: MetricsLog,
+        show: Callable[[Record], None],
+        evaluate: Callable[[int], str | None] | None,
     ) -> None:
         plan, clock, since = self.plan, time.perf_counter(), self.step
         while self.step < plan.steps:
@@ -157,6 +168,25 @@ class Trainer:
                 show(record)
             if self.step % plan.checkpoint_every == 0 or self.step == plan.steps:
                 self._save()
+            if evaluate and plan.evaluate_every and (self.step % plan.evaluate_every == 0 or self.step == plan.steps):
+                self._save()
+                self.model.eval()
+                self.stopped_because = evaluate(self.step) or ""
+                self.model.train()
+                if self.stopped_because:
+                    return
+
+    def rehearse(self, step: int) -> None:
+        """Compute the gradient of a step, from 0, and throw it away: what a step costs, without learning from it."""
+        batch = self.batches.batch(step)
+        parts = self._module(batch.pixels.to(self.accelerator.device), batch.text)
+        self.accelerator.backward(parts.total)
+        self._optimizer.zero_grad()
+        parts.total.item()  # a GPU is done only now
+
+    def keep_best(self, score: float) -> bool:
+        """Keep the checkpoint of this step if its score is the best so far; return whether it is."""
+        return self.checkpoints.keep_best(self.step, score)
 
     def _one_step(self, batch: Batch, rate: float) -> dict[str, float]:
         set_learning_rate(self._bare_optimizer, rate)

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from captioners.core.errors import UserError
-from captioners.data.batches import MemoryBatches, captions_of, read_training_set
+from captioners.data.batches import MemoryBatches
 from captioners.data.source import Sample, Shard, Unreadable
+from captioners.data.training_set import captions_of, read_training_set
 from captioners.images.decode import read_image
 from captioners.images.preprocess import Preprocess
 from captioners.models.coca import PREPROCESS

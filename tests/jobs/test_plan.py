@@ -111,6 +111,13 @@ def test_features_of_a_frozen_tower_are_computed_once_and_take_disk(recipe):
     assert plan(recipe(VOICE)).row("the data").how.startswith("how many images is not known; say --assume images=N")
 
 
+def test_epochs_are_steps_where_the_images_are_known(recipe):
+    text = VOICE.replace("steps: 100", "epochs: 2.5")
+    assert plan(recipe(text), assume=["images=1000"]).row("samples seen").low == 40 * 64  # 2,500 / 64 = 39.1
+    with pytest.raises(UserError, match="how many images is not known, so nor how many steps; say --assume images=N"):
+        plan(recipe(text))
+
+
 def test_images_that_are_there_are_counted(tmp_path, recipe):
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "a.tar").write_bytes(b"x" * 6000)
@@ -177,5 +184,5 @@ def test_every_packaged_training_recipe_can_be_planned():
     names = [name for name in recipe_names() if read_recipe(name).job in ("pretrain", "finetune")]
     assert len(names) > 2
     for name in names:
-        made = plan(name)
+        made = plan(name, assume=["images=1000"])
         assert all(0 <= row.low <= row.high for section in made.sections for row in section.rows), name

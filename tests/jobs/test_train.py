@@ -52,8 +52,8 @@ def _card(run):
 def _stop_after(steps):
     """A `show` that asks for a stop, as Ctrl-C does, when so many steps are done."""
 
-    def show(record):
-        if record.step == steps:
+    def show(progress):
+        if progress.record.step == steps:
             import os
             import signal
 
