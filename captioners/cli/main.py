@@ -40,6 +40,7 @@ VERBS: dict[str, dict[str, str]] = {
         "report": "Write a page to look at a run.",
     },
     "Look after": {
+        "plan": "Say what a recipe will cost before it runs.",
         "check": "Check a recipe or a path before anything runs.",
         "status": "Say how far a run is.",
         "show": "Show one sample of a run, and make its captions again.",

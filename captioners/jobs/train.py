@@ -77,7 +77,8 @@ def train(
         start = start_of(recipe, source, directory)
         preprocess = preprocess_of(start.loaded)
         data = read_data(recipe, source, start, preprocess, directory, say)
-        steps = steps_of(recipe, data)
+        schedule = steps_of(recipe, data)
+        steps = recipe.stop_at or schedule
         with (
             accelerator_for(recipe.device, recipe.precision, recipe.trackers, directory) as accelerator,
             data.batches(0, 1) as batches,
@@ -87,7 +88,7 @@ def train(
                 recipe.objective,
                 batches,
                 preprocess.normalised,
-                plan=_plan(recipe, steps, evaluate_every(recipe, data, steps)),
+                plan=_plan(recipe, steps, schedule, evaluate_every(recipe, data, steps)),
                 folder=directory,
                 accelerator=accelerator,
                 facts=_facts(recipe, start, data, accelerator.mixed_precision),
@@ -125,10 +126,11 @@ def _run_of(directory: Path, data: Data, trainer: Trainer, say: Callable[[str], 
     return run
 
 
-def _plan(recipe: Recipe, steps: int, looks_every: int | None) -> Plan:
-    warmup = min(_MOST_WARMUP, steps // 20) if recipe.warmup is None else min(recipe.warmup, steps)
+def _plan(recipe: Recipe, steps: int, schedule: int, looks_every: int | None) -> Plan:
+    warmup = min(_MOST_WARMUP, schedule // 20) if recipe.warmup is None else min(recipe.warmup, schedule)
     return Plan(
         steps=steps,
+        schedule=schedule,
         lr=recipe.lr,
         warmup=warmup,
         weight_decay=recipe.weight_decay,

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from captioners.core.errors import CaptionersError
 from captioners.core.options import Options, operation
 from captioners.data.choices import AnySource, Captions, Streaming
 from captioners.data.split import Split
@@ -11,6 +12,7 @@ from captioners.decoding.values import Decoding
 from captioners.images.augment import Augmentation
 from captioners.images.decode import Profile
 from captioners.jobs.caption_recipe import CONTEXT_NAMES
+from captioners.models.hardware import parse_fleet
 from captioners.text.truncate import Truncation
 from captioners.training.objective import CoCaObjective, Tune
 
@@ -19,6 +21,17 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 def _context(value: object) -> object:
     return CONTEXT_NAMES.get(value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _hardware(value: object) -> object:
+    try:
+        return value if value is None else str(parse_fleet(str(value))) and value
+    except CaptionersError as error:
+        raise ValueError(str(error)) from None
+
+
+Hardware = Annotated[str, BeforeValidator(_hardware)]
+"""`NAME` or `NAME:COUNT`, of a GPU that `captioners plan` knows."""
 
 
 class Evaluation(Options):
@@ -56,9 +69,11 @@ class TrainRecipe(Options):
     context_length: Annotated[Annotated[int, Field(ge=4)] | None, BeforeValidator(_context)] = None
     """Token slots with start and end: 76, 127 or 255, or by name 77, 128, 256; absent: as the model has it."""
     steps: int | None = Field(None, ge=1)
-    """Steps in all; samples seen = steps x batch_size."""
+    """Steps of the schedule: the cosine would reach 0 after them; samples seen = steps x batch_size."""
     epochs: float | None = Field(None, gt=0)
     """Instead of steps: how often every image (with `per_caption`, every caption) is seen."""
+    stop_at: int | None = Field(None, ge=1)
+    """Steps that are run, where training ends before its schedule; absent: all of them."""
     batch_size: int = Field(ge=1)
     """Images a step."""
     lr: float = Field(gt=0)
@@ -93,6 +108,8 @@ class TrainRecipe(Options):
     """The run's folder; the captioner is `captioner/` in it. Below `runs/` when absent."""
     device: Literal["auto", "cpu", "cuda"] = operation("auto")
     """Where to train; CUDA_VISIBLE_DEVICES says which GPU."""
+    hardware: Hardware | None = operation(None)
+    """The GPUs it is meant for (`a100-40:256`): `captioners plan` takes these, and sets others against them."""
     memory_gb: float = operation(4.0, gt=0)
     """How much memory the decoded pictures may take, in GB."""
     checkpoint_every: int = operation(1000, ge=1)
@@ -120,6 +137,9 @@ class TrainRecipe(Options):
             raise ValueError("evaluation: looks at held-out images, so split.val must be more than 0")
         if self.warmup is not None and self.steps is not None and self.warmup > self.steps:
             raise ValueError(f"warmup: {self.warmup} steps of warm-up are more than the {self.steps} steps of the run")
+        if self.stop_at is not None and (self.steps is None or self.stop_at > self.steps):
+            beyond = f"is beyond the {self.steps} steps of the schedule" if self.steps else "needs a schedule of steps"
+            raise ValueError(f"stop_at: {self.stop_at} {beyond}; say more steps")
         if self.objective.contrastive_weight and self.batch_size < 2:
             raise ValueError(
                 "batch_size: a contrastive loss compares the images of a batch, so 2 or more; "

@@ -38,6 +38,8 @@ class Plan:
     """How long and how fast a run learns, and how often it writes."""
 
     steps: int
+    schedule: int | None = None
+    """Steps after which the learning rate would be 0, where training ends before; absent: `steps`."""
     lr: float
     """Peak learning rate."""
     warmup: int
@@ -153,7 +155,7 @@ class Trainer:
                     f"{self.checkpoints.folder}: run the same command again to go on"
                 )
             batch = next(batches)
-            rate = learning_rate(self.step, peak=plan.lr, warmup=plan.warmup, total=plan.steps)
+            rate = learning_rate(self.step, peak=plan.lr, warmup=plan.warmup, total=plan.schedule or plan.steps)
             values = self._one_step(batch, rate)
             self.step += 1
             if self.step % plan.log_every == 0 or self.step in (1, plan.steps):

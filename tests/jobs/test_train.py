@@ -17,6 +17,7 @@ from captioners.jobs.train import train
 from captioners.kinds import catalogue, loading
 from captioners.models.weights import read_weights, weights_digest
 from captioners.text.pieces import train_sentencepiece
+from captioners.training.optimizer import learning_rate
 from tests.models.tiny import tiny_config
 
 SOURCE = {"kind": "drawn", "split": "pretrain", "count": 12, "captions": 2}
@@ -107,6 +108,16 @@ def test_pretraining_depends_on_the_recipe_alone(pretrained, tmp_path):
     other = train(_pretrain(tmp_path / "other", seed=4))
     digests = [_card(run)["weights_digest"] for run in (pretrained, again, other)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_training_may_end_before_its_schedule(tmp_path):
+    """The learning rate falls as if to the end of the schedule, where the whole run's would be at that step."""
+    records = []
+    run = train(_pretrain(tmp_path / "early", stop_at=3, steps=6, warmup=0, log_every=1), records.append)
+    assert (run.steps, run.last.step) == (3, 3)
+    whole = [learning_rate(step, peak=1e-3, warmup=0, total=6) for step in range(6)]
+    assert [record.lr for record in records] == whole[:3]
+    assert records[-1].lr > 0.7e-3  # a schedule of three steps would be at a quarter of the peak here
 
 
 def test_a_stopped_run_goes_on_to_the_same_captioner(pretrained, tmp_path):
@@ -260,6 +271,7 @@ def test_what_cannot_be_pretrained_is_said(changes, says, tmp_path):
     ("line", "says"),
     [
         ("warmup: 9", "9 steps of warm-up are more than the 4 steps"),
+        ("stop_at: 5", "5 is beyond the 4 steps of the schedule"),
         ("batch_size: 1", "a contrastive loss compares the images of a batch"),
         ("lr: fast", "must be a number"),
         ("objective: {contrastive: 0}", "unknown key"),
