@@ -15,8 +15,9 @@ def check_columns(where: str, there: Sequence[str], asked: Mapping[str, str | No
     """Raise UserError for the first option of `asked` (option -> column) whose column is not among those there."""
     for option, column in asked.items():
         if column is not None and column not in there:
-            hint = near(column, there) or f" It has: {', '.join(there)}."
-            raise UserError(f"{where}: has no column {column!r} ({option}).{hint}")
+            known = f"It has: {', '.join(there)}"
+            hint = near(column, there) if len(there) > 1 else " Is the separator another one?"
+            raise UserError(f"{where}: has no column {column!r} ({option}).{hint} {known}")
 
 
 class Columns:
@@ -47,13 +48,17 @@ class Columns:
             whole = isinstance(value, str) and value and not is_base64(value)
             together.setdefault(str(value) if whole else name, []).append((name, row))
         found = []
-        for path, key, several in zip(together, keys_of(together), together.values(), strict=True):
+        # A row without a path stands alone, and its name is no path whose suffix could go.
+        paths = [path for path, several in together.items() if path != several[0][0]]
+        keys = dict(zip(paths, keys_of(paths), strict=True))
+        for path, several in together.items():
             name, first = several[0]
+            key = keys.get(path, name)
             load = partial(self._load, tuple(row for _, row in several))
             says = [path, *(row.get(self.caption) if self.caption else None for _, row in several)]
             if self.key is not None:
                 try:
-                    key = _key(first.get(self.key), self.key)  # noqa: PLW2901
+                    key = _key(first.get(self.key), self.key)
                 except BadSampleError as error:
                     load = partial(_raise, error)
             found.append(Entry(key, name, load, says))

@@ -59,7 +59,7 @@ def read_inside(root: Path, value: str) -> bytes:
     try:
         file = (root / value).resolve()
         if not file.is_relative_to(root.resolve()):
-            raise BadSampleError("unsafe_name", f"the image {value!r} lies outside {root}; set image_root to allow it")
+            raise BadSampleError("unsafe_name", f"the image {value!r} lies outside {root}; name a folder that holds it")
         if not file.is_file():
             raise BadSampleError("missing", f"the image {value!r} is not there; it is looked for in {root}")
         return file.read_bytes()

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from captioners.core.errors import NotFoundError, UserError, near
+from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import operation
+from captioners.data.columns import check_columns
 from captioners.data.image_values import image_bytes
 from captioners.data.inputs import find_files, gone, open_file
 from captioners.data.line_shards import line_shards, lines_of, next_line
@@ -90,10 +91,8 @@ class JsonlSource:
             "caption_column": self._options.caption_column,
             "key_column": self._options.key_column,
         }
-        for option, column in asked.items():
-            if columns and column is not None and column not in columns:
-                hint = near(column, columns) or f" It has: {', '.join(columns)}."
-                raise UserError(f"{path}: has no column {column!r} ({option}).{hint}")
+        if columns:
+            check_columns(str(path), columns, asked)
 
     def _row(
         self, line: bytes, number: int, path: Path, shard: Shard, index: int, seen: set[str]

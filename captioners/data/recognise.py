@@ -78,8 +78,9 @@ def _readings(found: Found, given: Mapping[str, Any], captioned: bool) -> Iterat
     if found.saved:
         yield _Reading(HuggingfaceOptions, "a dataset saved by `datasets`", lambda: _saved(found, given, captioned))
     if files["tar shard"]:
-        look = partial(_tars, files["tar shard"][0], given) if captioned else lambda: ({}, "")
-        yield _Reading(WebdatasetOptions, f"{found.count('tar shard')}, read as webdataset", look)
+        said = f"{found.count('tar shard')}, read as webdataset"
+        look = partial(_tars, files["tar shard"][0], given)
+        yield _Reading(WebdatasetOptions, said, look) if captioned else _Reading(WebdatasetOptions, said)
     if files["picture"]:
         yield from _pictures(found, captioned)
     tables: list[tuple[str, type[SourceOptions]]] = [
@@ -147,8 +148,9 @@ def _tars(first: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     extensions, fields = first_members(first)
     if "txt" in extensions:
         return {}, "captions in .txt"
-    columns, phrase = name_columns(f"{first}: its json", fields, {**given, "image_column": "jpg"}, True)
-    return {"caption_key": f"json:{columns['caption_column']}"}, phrase
+    columns, _ = name_columns(f"{first}: its json", fields, {"image_column": "jpg"}, True)
+    key = f"json:{columns['caption_column']}"
+    return {"caption_key": key}, f"captions in {key}"
 
 
 def _saved(found: Found, given: Mapping[str, Any], captioned: bool) -> tuple[dict[str, Any], str]:

@@ -33,10 +33,12 @@ def name_columns(
         for column, what in _SETS.items():
             if column in there:
                 raise UserError(f"{where}: {what}")
+    # Where each caption has a row of its own, several rows have the id of their image: no key then.
+    keys = [name for name in KEY_COLUMNS if name != "image_id" or not captioned]
     found = {
         "image_column": given.get("image_column") or _one(where, "image", IMAGE_COLUMNS, there, captioned),
         "caption_column": given.get("caption_column") or _one(where, "caption", CAPTION_COLUMNS, there, captioned),
-        "key_column": given.get("key_column") or next(iter(_among(KEY_COLUMNS, there)), None),
+        "key_column": given.get("key_column") or next(iter(_among(keys, there)), None),
     }
     for role in ("image", "caption") if captioned else ("image",):
         if found[f"{role}_column"] is None:
