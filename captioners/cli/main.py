@@ -37,7 +37,7 @@ VERBS: dict[str, dict[str, str]] = {
         "data": "Draw a dataset, or pack one into shards.",
     },
     "Measure": {
-        "report": "Write a page to look at a run.",
+        "report": "Write a page to look at a run, or at two captioners.",
     },
     "Look after": {
         "plan": "Say what a recipe will cost before it runs.",

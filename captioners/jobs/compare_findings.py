@@ -106,10 +106,13 @@ class Comparison:
         )
         if main.verdict != "YES":
             return said
+        if at_length.verdict == "CAN'T TELL":
+            return f"{said} Whether any of the gain is in the words chosen cannot be told."
         kept = min(1.0, max(0.0, at_length.change / main.change))
-        return (
-            f"{said} So {100 * kept:.0f}{_FIXED}% of the gain is in the words chosen, the rest goes with their number."
-        )
+        if kept in (0.0, 1.0):
+            return f"{said} So {'all' if kept else 'none'} of the gain is in the words chosen."
+        share = f"{100 * kept:.0f}{_FIXED}%"
+        return f"{said} So {share} of the gain is in the words chosen; the rest goes with their number."
 
     @property
     def scorer_note(self) -> str:
@@ -124,10 +127,12 @@ class Comparison:
     @property
     def tables(self) -> list[Section]:
         """The tables beside the sentence."""
-        found = [self._measures(), self._lengths()]
-        return [*found, self._forgotten()] if self.forgotten else found
+        found = [self.measures_table, self.length_table]
+        return [*found, self.forgotten_table] if self.forgotten else found
 
-    def _measures(self) -> Section:
+    @property
+    def measures_table(self) -> Section:
+        """Every measure with its interval."""
         rows = [
             (
                 name,
@@ -135,7 +140,7 @@ class Comparison:
                 shown(one.metric, one.after),
                 shown(one.metric, one.change, signed=True),
                 ends_words(one),
-                one.verdict.lower() if one.metric.better != "neither" else "–",
+                _better(one),
             )
             for name, one in self.scores.differences.items()
             if not isnan(one.before)
@@ -150,7 +155,9 @@ class Comparison:
             "too short, going round in circles, or no text. Shared: the caption stands under another image, too.",
         )
 
-    def _lengths(self) -> Section:
+    @property
+    def length_table(self) -> Section:
+        """How much of the difference goes with length; sentences alone."""
         length = self.scores.differences[LENGTH.name]
         references = self.scores.reference_length
         lengths = (shown(LENGTH, length.before), shown(LENGTH, length.after))
@@ -161,15 +168,18 @@ class Comparison:
             note="CIDEr-D rewards captions as long as the references; cut to equal length, both sides meet them alike.",
         )
 
-    def _forgotten(self) -> Section:
+    @property
+    def forgotten_table(self) -> Section:
+        """The packaged photos, side by side."""
         return Section(
             title="What was forgotten",
-            text="The same photos, captioned before and after: what a captioner knew of the world at large.",
+            text="The packaged photos, captioned by both: what the first knew of the world at large, and the second may not.",
             note=" ".join(
                 f"{warning}." for warning in dict.fromkeys((self.before.warning, self.after.warning)) if warning
             ),
             columns=("photo", self.before.name, self.after.name),
             rows=[(key, before or "(empty)", after or "(empty)") for key, before, after in self.forgotten],
+            wordy=True,
         )
 
     def as_json(self, *, rows: bool = True) -> dict[str, Any]:
@@ -215,6 +225,12 @@ def change_words(metric: Metric, one: Difference) -> str:
     """Return '0.31 -> 0.92, +0.61 [+0.51, +0.72]'."""
     ends = "" if isnan(one.low) else f" {ends_words(one)}"
     return f"{shown(metric, one.before)} -> {shown(metric, one.after)}, {shown(metric, one.change, signed=True)}{ends}"
+
+
+def _better(one: Difference) -> str:
+    if one.metric.better == "neither":
+        return "–"
+    return "the same" if one.low == one.high == 0 else one.verdict.lower()
 
 
 def _number(count: int, noun: str) -> str:

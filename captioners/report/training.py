@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from captioners.report.curve import Curve
-from captioners.report.page import environment, named_hash
+from captioners.report.html import render_page
 
 RELOAD_S = 20
 """Seconds between two readings of the page while the run goes on."""
@@ -60,7 +60,4 @@ class TrainingPage:
 
 def render_training(page: TrainingPage) -> str:
     """Return the page as HTML text."""
-    templates = environment()
-    style = templates.get_template("style.css").render() + templates.get_template("training.css").render()
-    template = templates.get_template("training.html.j2")
-    return str(template.render(page=page, style=style, style_hash=named_hash(style), reload=RELOAD_S))
+    return render_page("training.html.j2", style="training.css", page=page, reload=RELOAD_S)

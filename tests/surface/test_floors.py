@@ -90,6 +90,24 @@ JOBS_OF_JOBS = {
         "captioners.jobs.run_words",
     },
     "captioners.jobs.compare_findings": {"captioners.jobs.compare_scores"},
+    "captioners.jobs.compare_page": {
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_scores",
+    },
+    "captioners.jobs.compare_votes": {
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_page",
+    },
+    "captioners.jobs.compare_report": {  # it compares, and shows
+        "captioners.jobs.compare",
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_page",
+        "captioners.jobs.compare_scorer",
+        "captioners.jobs.compare_votes",
+    },
     "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
     "captioners.jobs.bench_generate": {  # it times the parts of `generate` by themselves
         "captioners.jobs.bench_report",
