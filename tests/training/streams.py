@@ -31,7 +31,7 @@ def picture(number):
 
 
 class Shards:
-    """A source of shards of these sizes; `bad`: (shard, index) -> what is wrong there; `reads`: the shards read so far."""
+    """A source of shards of these sizes; `bad` maps (shard, index) to what is wrong; `reads` lists the shards read."""
 
     def __init__(self, sizes=SIZES, captions=2, bad=None, name="s"):
         self.sizes, self.captions, self.bad, self.name, self.reads = sizes, captions, bad or {}, name, []
@@ -55,6 +55,15 @@ class Shards:
             )  # fmt: skip
 
 
+class Letters:
+    """A tokenizer of few ids."""
+
+    start_id, end_id = 1, 2
+
+    def encode(self, text):
+        return [3 + ord(letter) % 90 for letter in text if letter.isalnum()]
+
+
 def counted(source):
     """Shards with counts, without a file."""
     return [Counted(shard, shard.count) for shard in source.shards()]
@@ -64,11 +73,12 @@ class Stream:
     """A stream over a source, to be used in a `with`; `choices` are those of `Choices`."""
 
     def __init__(
-        self, source, batch_size=1, *, seed=0, rank=0, world=1, block_shards=2, workers=0, skipped=None, **choices
-    ):
-        self.pool = DecodePool(workers, fit=FIT)
+        self, source, batch_size=1, *, seed=0, rank=0, world=1, block_shards=2, workers=0, skipped=None,
+        fit=FIT, tokenizer=TOKENIZER, **choices,
+    ):  # fmt: skip
+        self.pool = DecodePool(workers, fit=fit)
         skipped = skipped or Skipped(most=1)
-        reader = BlockReader(source, self.pool, TOKENIZER, 12, Choices(seed=seed, **choices), skipped)
+        reader = BlockReader(source, self.pool, tokenizer, 12, Choices(seed=seed, **choices), skipped)
         try:
             self.batches = StreamBatches(
                 reader, counted(source), batch_size, seed,

@@ -11,8 +11,10 @@ from captioners.data.mixture_source import MixtureSource
 from captioners.data.skipped import Skipped
 from captioners.data.source import Shard
 from captioners.images.augment import Augmented
+from captioners.images.fit import Fit
 from captioners.training.stream import Positions, StreamBatches
-from tests.training.streams import FIT, SIZES, TOKENIZER, Shards, Stream, keys, same
+from tests.training.runs import train
+from tests.training.streams import FIT, SIZES, TOKENIZER, Letters, Shards, Stream, keys, same
 
 TOTAL = sum(SIZES)
 CROPPED = {"augmentation": Augmented(random_resized_crop={"scale": [0.3, 0.9]})}
@@ -209,6 +211,31 @@ def test_uneven_ranks_never_wait_they_go_on_with_their_next_epoch():
         with Stream(Shards(sizes), 2, rank=rank, world=2) as batches:
             assert len(keys(batches, range(200))) == 200
     assert lengths[0] != lengths[1], "here the ranks are in different epochs at the same step"
+
+
+def test_a_run_that_died_goes_on_bit_for_bit_with_another_number_of_workers(tmp_path):
+    torch.set_num_threads(1)
+    options = {"fit": Fit(32, 32), "tokenizer": Letters(), **CROPPED}
+
+    def trained(folder, workers, dies_at=None):
+        with Stream(Shards(), 4, workers=workers, **options) as batches:
+
+            class Dying:
+                def batch(self, step):
+                    if step == dies_at:
+                        raise ZeroDivisionError
+                    return batches.batch(step)
+
+            return train(folder, 8, Dying())
+
+    whole = trained(tmp_path / "whole", 0)
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path / "died", 2, dies_at=5)
+    again = trained(tmp_path / "died", 0)
+    assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+    with Stream(Shards(), 4, seed=1, **options) as batches:
+        other = train(tmp_path / "other", 8, batches)
+    assert not all(torch.equal(other[name], tensor) for name, tensor in whole.items())
 
 
 def test_the_control_a_stream_with_a_hidden_state_would_be_found_out():
