@@ -7,14 +7,23 @@ import pytest
 import torch
 
 from captioners.core.errors import NeedsLookError, UserError
-from captioners.data.mixture_source import MixtureSource
+from captioners.data.batches import MemoryBatches
+from captioners.data.blocks import BlockReader, Choices
+from captioners.data.frozen import frozen_shards
+from captioners.data.mixture_source import MixtureSource, weights_of
 from captioners.data.skipped import Skipped
 from captioners.data.source import Shard
+from captioners.data.training_set import read_training_set
+from captioners.data.webdataset_source import WebdatasetOptions
 from captioners.images.augment import Augmented
 from captioners.images.fit import Fit
+from captioners.images.pool import DecodePool
+from captioners.images.preprocess import Preprocess
+from captioners.models.coca import PREPROCESS
 from captioners.training.stream import Positions, StreamBatches
+from tests.data.tars import write
 from tests.training.runs import train
-from tests.training.streams import FIT, SIZES, TOKENIZER, Letters, Shards, Stream, keys, same
+from tests.training.streams import FIT, SIZES, TOKENIZER, Letters, Shards, Stream, keys, picture, same
 
 TOTAL = sum(SIZES)
 CROPPED = {"augmentation": Augmented(random_resized_crop={"scale": [0.3, 0.9]})}
@@ -200,6 +209,45 @@ def test_a_mixture_keeps_its_weights_and_each_part_its_epochs(world):
         for step in (29, 4):
             with Stream(source(), 3 * world, rank=rank, world=world) as batches:
                 assert same(batches.batch(step), through[step])
+
+
+def test_tars_are_streamed_as_a_job_does_it(tmp_path):
+    for shard, size in enumerate((6, 4, 7)):
+        members = {f"{shard}{n}": {"png": picture(10 * shard + n), "txt": f"{shard} {n}".encode()} for n in range(size)}
+        write(tmp_path / f"{shard}.tar", members)
+    whole = (tmp_path / "2.tar").read_bytes()
+    (tmp_path / "2.tar").write_bytes(whole[: len(whole) // 2])  # a cut tar: its whole samples and one fault
+
+    def run(steps, workers):
+        source = WebdatasetOptions(inputs=[str(tmp_path / "*.tar")]).open()
+        shards = frozen_shards(source, tmp_path / "shards.jsonl")
+        skipped = Skipped(tmp_path / "skipped.jsonl")
+        preprocess = Preprocess({"size": 8, **PREPROCESS})
+        with DecodePool(workers, profile="as_trained", fit=preprocess.fit) as pool:
+            reader = BlockReader(source, pool, TOKENIZER, 12, Choices(seed=3), skipped)
+            with StreamBatches(reader, shards, 4, 3, block_shards=2, weights=weights_of(source)) as batches:
+                return [batches.batch(step) for step in steps]
+
+    through = run(range(12), 0)
+    seen = {key for batch in through for key in batch.keys}
+    assert {key.partition(":")[0] for key in seen} == {"0.tar", "1.tar", "2.tar"}
+    assert 11 <= len(seen) < 17
+    resumed = run(range(5, 12), 1)
+    assert all(same(one, other) for one, other in zip(resumed, through[5:], strict=True))
+    assert "cut_tar" in (tmp_path / "skipped.jsonl").read_text()
+
+
+def test_a_picture_s_view_in_an_epoch_is_the_same_held_in_memory_or_streamed():
+    preprocess = Preprocess({"size": 8, **PREPROCESS})
+    held = read_training_set(Shards(), preprocess, TOKENIZER, 12, keep_files=True)
+    views = []
+    with Stream(Shards(), TOTAL, **CROPPED) as streamed, DecodePool(0, fit=preprocess.fit) as pool:
+        for batches in (streamed, MemoryBatches(held, TOTAL, 0, pool=pool, **CROPPED)):
+            for epoch in range(2):
+                batch = batches.batch(epoch)
+                views.append({key: view.numpy().tobytes() for key, view in zip(batch.keys, batch.pixels, strict=True)})
+    assert views[:2] == views[2:]
+    assert views[0] != views[1]
 
 
 def test_uneven_ranks_never_wait_they_go_on_with_their_next_epoch():
