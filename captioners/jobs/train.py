@@ -25,6 +25,7 @@ from typing import Any
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
+from captioners.data.licences import UNSPECIFIED, DataLicences, licences_of
 from captioners.jobs.train_data import Data, steps_of
 from captioners.jobs.train_read import read_data
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
@@ -160,7 +161,8 @@ def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Map
     what = "fine-tuning data" if start.came_from else "training data"
     licences = {"weights": "unspecified", **start.licences}
     name = recipe.name or directory.name
-    licences[what if what not in licences else f"{what} of {name}"] = recipe.data_licence
+    of_data = licences_of(recipe.source)
+    licences[what if what not in licences else f"{what} of {name}"] = _data_licence(recipe, of_data)
     meant = {key: value for key, value in meaning_of(recipe).items() if key != "init"}  # it may be a path
     return {
         "name": name,
@@ -170,10 +172,19 @@ def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Map
         ),
         **({"knows_only": knows_only} if (knows_only := recipe.knows_only or start.knows_only) else {}),
         "init": start.came_from or None,
+        "commercial_use": of_data.commercial_use,
         "recipe": meant,
         "data": {"images": data.images, "captions": data.captions, "digest": data.digest},
-        **({"scores": dict(result)} if result else {}),
+        **result,
     }
+
+
+def _data_licence(recipe: Recipe, found: DataLicences) -> str:
+    """Return the recipe's word for the data's licence, or what its data card says."""
+    images, captions = "; ".join(found.images), "; ".join(found.captions)
+    if recipe.data_licence != UNSPECIFIED or (images, captions) == (UNSPECIFIED, UNSPECIFIED):
+        return recipe.data_licence
+    return images if images == captions else f"images: {images}; captions: {captions}"
 
 
 def _directory(recipe: Recipe) -> Path:

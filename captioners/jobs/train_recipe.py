@@ -104,6 +104,8 @@ class TrainRecipe(Options):
     """What the pictures are that it learns to caption, if not pictures at large: `caption` warns with it on others."""
     data_licence: str = operation("unspecified", min_length=1)
     """The licence of the data, for the captioner's card."""
+    allow_noncommercial: bool = False
+    """Allow data and weights whose licence forbids commercial use."""
     output: str | None = operation(None)
     """The run's folder; the captioner is `captioner/` in it. Below `runs/` when absent."""
     device: Literal["auto", "cpu", "cuda"] = operation("auto")

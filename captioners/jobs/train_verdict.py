@@ -19,6 +19,8 @@ from captioners.kinds.loading import Loaded
 MOST = 1000
 """Test images that are captioned; more say little more, and each is captioned twice."""
 RESULT = "result.json"
+_SAMPLES = 8
+"""Captions of test images on the captioner's card."""
 
 
 def verdict(
@@ -31,7 +33,7 @@ def verdict(
 ) -> dict[str, Any]:
     """Compare the captioner in `start`, as it is now, with the recipe's `init`; write, say and return what was found.
 
-    `result.json` holds all of it.
+    `result.json` holds all of it; returned is what the captioner's card says of it, nothing if it could not be done.
     """
     before = CocaCaptioner(recipe.init, device=recipe.device, context_length=recipe.context_length)
     after = CocaCaptioner(
@@ -49,8 +51,11 @@ def verdict(
     except UserError as error:
         say(f"Did it get better? not compared: {error}")
         return {}
-    result: dict[str, Any] = found.as_json()
+    result = found.as_json()
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     (directory / RESULT).write_text(text, encoding="utf-8")
     say(found.sentence)
-    return result
+    return {
+        "comparison": {name: result[name] for name in ("sentence", "scores", "style") if name in result},
+        "sample_captions": [{"key": row.key, "caption": row.after} for row in found.rows[:_SAMPLES]],
+    }

@@ -95,14 +95,14 @@ class Watch:
         return reason or ""
 
     def judge(self) -> Mapping[str, Any]:
-        """Compare the result with what it was made from, on test; return the scores, empty where there is no test."""
+        """Compare the result with what it was made from, on test; return what its card says of it."""
         recipe = self._recipe
         if not len(self._data.test) or not isinstance(recipe, FinetuneRecipe):
             return {}
         self._say(f"did it get better? captioning {len(self._data.test):,} test images before and after")
         found = verdict(recipe, self._start, self._data.test, self._decoding(), self._trainer.folder, self._say)
         if found:
-            self._answer = str(found["sentence"])
+            self._answer = str(found["comparison"]["sentence"])
         return found
 
     def page(self, *, running: bool = True) -> None:
