@@ -39,7 +39,11 @@ class Batch:
     pixels: Tensor
     """uint8 [B, 3, H, W]."""
     text: Tensor
-    """int64 [B, longest of the batch]: start, content, end, then 0."""
+    """int64 [R, longest of the batch]: start, content, end, then 0; several rows may belong to one image."""
+    owner: Tensor | None = None
+    """int64 [R] on the CPU, non-decreasing: caption r was written of image owner[r]; None: R = B, one each."""
+    images: Tensor | None = None
+    """int64 [B]: the images' numbers in the set, for cached features; None when there is no such number."""
 
 
 class Batches(Protocol):
