@@ -117,6 +117,11 @@ class ImageFeatures:
     pooled: Tensor | None
     """[B, E], for the contrastive loss, not yet of length 1; None where nobody asks for it."""
 
+    def to(self, device: torch.device) -> "ImageFeatures":
+        """Return the same on a device; the copies do not wait."""
+        pooled = None if self.pooled is None else self.pooled.to(device, non_blocking=True)
+        return ImageFeatures(self.tokens.to(device, non_blocking=True), pooled)
+
 
 @dataclass(frozen=True)
 class Outputs:
