@@ -17,10 +17,10 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
@@ -33,8 +33,10 @@ from captioners.jobs.train_watch import Watch, evaluate_every
 from captioners.kinds.directory import write_open_clip
 from captioners.training.devices import accelerator_for
 from captioners.training.loop import Plan, Record, Trainer
+from captioners.training.ranks import Ranks
 from captioners.training.shown import Shown
 
+T = TypeVar("T")
 _MOST_WARMUP = 1000
 
 
@@ -71,19 +73,19 @@ def train(
             the captioner says the same of everything.
     """
     check_licence(recipe)
-    directory = _directory(recipe)
-    with _alone(directory):
-        (directory / "recipe.yaml").write_text(resolved(recipe), encoding="utf-8")
+    name = _folder(recipe)
+    with ExitStack() as stack:
+        accelerator = stack.enter_context(accelerator_for(recipe.device, recipe.precision, recipe.trackers, name))
+        ranks = Ranks(accelerator)
+        directory = ranks.on_main(lambda: _begun(recipe, name, stack))
+        say = say if ranks.is_main else lambda _: None
         source = recipe.source.open()
-        start = start_of(recipe, source, directory)
+        start = _main_first(ranks, lambda: start_of(recipe, source, directory))
         preprocess = preprocess_of(start.loaded)
-        data = read_data(recipe, source, start, preprocess, directory, say)
+        data = _main_first(ranks, lambda: read_data(recipe, source, start, preprocess, directory, say))
         schedule = steps_of(recipe, data)
         steps = recipe.stop_at or schedule
-        with (
-            accelerator_for(recipe.device, recipe.precision, recipe.trackers, directory) as accelerator,
-            data.batches(0, 1) as batches,
-        ):
+        with data.batches(ranks.rank, ranks.world) as batches:
             trainer = Trainer(
                 start.loaded.model,
                 recipe.objective,
@@ -98,12 +100,27 @@ def train(
             watch = Watch(recipe, start, data, trainer, preprocess, run.steps, show, say)
             run.stopped_because = watch.train()
         run.last = watch.last
-        start.loaded.model.eval().to("cpu")
-        result = watch.judge()
-        write_open_clip(start.loaded, start.tokenizer, _card(recipe, start, data, directory, result), run.captioner,
-                        save_dtype=recipe.save_dtype)  # fmt: skip
-        watch.page(running=False)
+        if ranks.is_main:
+            start.loaded.model.eval().to("cpu")
+            card = _card(recipe, start, data, directory, watch.judge())
+            write_open_clip(start.loaded, start.tokenizer, card, run.captioner, save_dtype=recipe.save_dtype)
+            watch.page(running=False)
     return run
+
+
+def _begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:
+    """Make the run's folder, keep other runs out of it as long as `stack` lasts, and write the recipe there."""
+    _refuse_unless_ours(directory)
+    stack.enter_context(_alone(directory))
+    (directory / "recipe.yaml").write_text(resolved(recipe), encoding="utf-8")
+    return directory
+
+
+def _main_first(ranks: Ranks, work: Callable[[], T]) -> T:
+    """Do the same on every process, on the main one first: the others find what it wrote; if it fails, all do."""
+    done: list[T] = []
+    ranks.on_main(lambda: done.append(work()))
+    return done[0] if done else work()
 
 
 def _run_of(directory: Path, data: Data, trainer: Trainer, say: Callable[[str], None]) -> TrainRun:
@@ -131,7 +148,7 @@ def _plan(recipe: Recipe, steps: int, schedule: int, looks_every: int | None) ->
     warmup = min(_MOST_WARMUP, schedule // 20) if recipe.warmup is None else min(recipe.warmup, schedule)
     return Plan(
         steps=steps,
-        schedule=schedule,
+        schedule_steps=schedule,
         lr=recipe.lr,
         warmup=warmup,
         weight_decay=recipe.weight_decay,
@@ -140,6 +157,9 @@ def _plan(recipe: Recipe, steps: int, schedule: int, looks_every: int | None) ->
         keep_checkpoints=recipe.keep_checkpoints,
         log_every=recipe.log_every,
         evaluate_every=looks_every,
+        micro_batch=recipe.micro_batch,
+        checkpoint_activations=recipe.checkpoint_activations,
+        compile=recipe.compile,
     )
 
 
@@ -187,11 +207,15 @@ def _data_licence(recipe: Recipe, found: DataLicences) -> str:
     return images if images == captions else f"images: {images}; captions: {captions}"
 
 
-def _directory(recipe: Recipe) -> Path:
-    """Make the run's folder, or find it; raise UserError if it is finished, or something else is there."""
+def _folder(recipe: Recipe) -> Path:
+    """Return the run's folder: the recipe's, or one named by what it does."""
     asked = json.dumps([meaning_of(recipe), recipe.source.model_dump(mode="json")], sort_keys=True)
     name = f"{recipe.job}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
-    directory = Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
+    return Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
+
+
+def _refuse_unless_ours(directory: Path) -> None:
+    """Make the folder, or find it; raise UserError if its run is finished, or something else is there."""
     if (directory / "captioner").exists():
         raise UserError(
             f"{directory}: this run is finished, its captioner is {directory / 'captioner'}; name another output"
@@ -204,7 +228,6 @@ def _directory(recipe: Recipe) -> Path:
         raise UserError(f"output {directory}: a file stands where a folder is needed; name another output") from None
     except PermissionError:
         raise UserError(f"output {directory}: may not be written; name another output") from None
-    return directory
 
 
 @contextmanager

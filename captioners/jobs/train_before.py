@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from captioners.jobs.train_start import Recipe
 from captioners.training.loop import Trainer
 
 STEPS = 20
-"""Steps that are measured, of which the first quarter warms up."""
+"""Steps that are measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,7 @@ class Needs:
     """What a run needs, as measured."""
 
     step_s: float
-    """Seconds a step, the middle one."""
+    """Seconds a step."""
     evaluation_s: float
     """Seconds an evaluation."""
     steps: int
@@ -56,20 +55,14 @@ def measure(
     recipe: Recipe, trainer: Trainer, directory: Path, *, steps: int, evaluations: int, evaluation_s: float
 ) -> Needs:
     """Run up to 20 of the run's first steps without learning from them, and say what the whole needs."""
-    count = min(STEPS, steps)
-    seconds = []
-    for number in range(count):
-        start = time.perf_counter()
-        trainer.rehearse(number)
-        seconds.append(time.perf_counter() - start)
-    warm = sorted(seconds[count // 4 :])
+    step_s = trainer.rehearse(min(STEPS, steps))
     on_gpu = trainer.accelerator.device.type == "cuda"
     whole = sum(p.numel() for p in trainer.model.parameters())
     trained = sum(p.numel() for p in trainer.parameters.values())
     one = 4 * whole + 8 * trained  # weights, and AdamW's two moments
     kept = recipe.keep_checkpoints + 1 + (recipe.evaluation is not None)  # one more while the last is written
     return Needs(
-        step_s=warm[len(warm) // 2],
+        step_s=step_s,
         evaluation_s=evaluation_s,
         steps=steps,
         evaluations=evaluations,

@@ -61,9 +61,10 @@ class Evaluator:
         device: where it is captioned.
         patience: looks without a better CIDEr-D before it says to stop.
         shown: images whose captions are kept.
+        writes: whether it writes; one process of several does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what is looked at, where, and when to stop
         self,
         start: Start,
         val: HeldOut,
@@ -74,9 +75,10 @@ class Evaluator:
         device: str,
         patience: int,
         shown: int,
+        writes: bool = True,
     ) -> None:
         self._start, self._val, self._loss, self._device = start, val, loss, device
-        self._patience, self._shown = patience, shown
+        self._patience, self._shown, self._writes = patience, shown, writes
         self._df = document_frequencies(val.captions)
         self._repeats = _commonest([captions[0] for captions in val.captions])
         self._file = directory / "evaluations.jsonl"
@@ -159,6 +161,8 @@ class Evaluator:
         return [found[number] for number in range(len(self._val))]
 
     def _write(self) -> None:
+        if not self._writes:
+            return
         lines = "".join(json.dumps(asdict(look), ensure_ascii=False) + "\n" for look in self.looks)
         draft = self._file.with_name(f".{self._file.name}")
         draft.write_text(lines, encoding="utf-8")

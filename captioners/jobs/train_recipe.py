@@ -16,6 +16,7 @@ from captioners.models.hardware import parse_fleet
 from captioners.text.truncate import Truncation
 from captioners.training.objective import CoCaObjective, Tune
 
+MicroBatch = Annotated[int, Field(ge=1)] | Literal["auto", "whole"]
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
@@ -114,6 +115,13 @@ class TrainRecipe(Options):
     """The GPUs it is meant for (`a100-40:256`): `captioners plan` takes these, and sets others against them."""
     memory_gb: float = operation(4.0, gt=0)
     """How much memory the decoded pictures may take, in GB."""
+    micro_batch: MicroBatch = operation("whole")
+    """Images that go through the model at once: a number, `auto` (as many as fit, found by trying), or `whole`.
+    The gradient is the same; where memory runs out later, it is halved."""
+    checkpoint_activations: Literal["none", "blocks"] = operation("none")
+    """blocks: keep each residual block's input alone and compute the rest again: less memory, a third more work."""
+    compile: Literal["none", "blocks"] = operation("none")
+    """blocks: run residual blocks through torch.compile; the first steps take minutes."""
     checkpoint_every: int = operation(1000, ge=1)
     """Steps between checkpoints; one is also written when the run is stopped."""
     keep_checkpoints: int = operation(2, ge=1)

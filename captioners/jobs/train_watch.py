@@ -71,28 +71,27 @@ class Watch:
                 device=str(device),
                 patience=recipe.evaluation.patience,
                 shown=recipe.evaluation.shown,
+                writes=trainer.ranks.is_main,
             )
 
     def train(self) -> str:
         """Train to the end and put the best weights in place; return why it ended before its last step, if it did."""
-        trainer, evaluator = self._trainer, self._evaluator
+        trainer = self._trainer
         if not trainer.step:
             self._before()
-        reason = evaluator.verdict() if evaluator and trainer.step else None
         try:
-            if reason is None:
-                trainer.run(self._record, self._evaluate if evaluator else None)
-                reason = trainer.stopped_because
+            trainer.run(self._record, self._evaluate if self._evaluator else None, self._say)
         finally:
-            self.page()
+            if trainer.ranks.is_main:
+                self.page()
+        reason = trainer.stopped_because or ""
         if reason:
             self._say(f"stopped after step {trainer.step:,} of {self._steps:,}: {reason}")
             self._notes.append(f"It ended early: {reason}.")
-        best = trainer.checkpoints.best() if evaluator else None
+        best = trainer.restore_best() if self._evaluator else None
         if best is not None:
-            trainer.checkpoints.restore_weights(best, trainer.model)
             self._say(f"the result is the checkpoint of step {best.step:,}, the best on val")
-        return reason or ""
+        return reason
 
     def judge(self) -> Mapping[str, Any]:
         """Compare the result with what it was made from, on test; return what its card says of it."""
@@ -122,24 +121,20 @@ class Watch:
 
     def _before(self) -> None:
         """Look at the captioner as it is, and say what the run needs; raise UserError if that is too much."""
+        trainer, evaluator = self._trainer, self._evaluator
         looks, seconds = 0, 0.0
-        if self._evaluator is not None:
+        if evaluator is not None:
             began = time.perf_counter()
-            self._trainer.model.eval()
-            self._say_look(self._evaluator.look(0))
-            self._trainer.model.train()
+            trainer.model.eval()
+            trainer.ranks.on_main(lambda: self._say_look(evaluator.look(0)))
+            trainer.model.train()
             seconds = time.perf_counter() - began
-            looks = self._steps // (self._trainer.plan.evaluate_every or 1)
+            looks = self._steps // (trainer.plan.evaluate_every or 1)
         if self._recipe.max_hours is not None:
             needs = measure(
-                self._recipe,
-                self._trainer,
-                self._trainer.folder,
-                steps=self._steps,
-                evaluations=looks,
-                evaluation_s=seconds,
+                self._recipe, trainer, trainer.folder, steps=self._steps, evaluations=looks, evaluation_s=seconds
             )
-            refuse(needs, self._recipe.max_hours, self._say)
+            trainer.ranks.on_main(lambda: refuse(needs, self._recipe.max_hours, self._say))
 
     def _record(self, record: Record) -> None:
         self.last = record

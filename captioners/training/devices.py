@@ -23,6 +23,8 @@ def accelerator_for(
 ) -> Iterator[Accelerator]:
     """Yield an accelerator; weights stay fp32, bf16 is autocast. Trackers write below `folder`.
 
+    Started by `torchrun` or `accelerate launch`, this process is one of several (NCCL on GPUs, gloo on CPUs).
+
     Raises:
         UserError: no such device here, or the package of a tracker is not installed.
     """
@@ -41,10 +43,6 @@ def accelerator_for(
         project_dir=str(folder),
     )
     try:
-        if accelerator.num_processes > 1:
-            raise UserError(
-                f"{accelerator.num_processes} processes were started; training runs in one: leave out the launcher"
-            )
         if trackers:
             accelerator.init_trackers("trackers")
         yield accelerator
