@@ -51,7 +51,7 @@ def start_of(recipe: Recipe, source: Source, directory: Path) -> Start:
 
 
 def check_licence(recipe: Recipe) -> None:
-    """Raise UserError if the data or the captioner to start from forbid commercial use, and the recipe does not allow it."""
+    """Raise UserError if data or captioner to start from forbid commercial use, and the recipe does not allow it."""
     if refusal := licences_of(recipe.source).refusal(recipe.allow_noncommercial):
         raise UserError(f"source: {refusal}")
     known = find(recipe.init) if isinstance(recipe, FinetuneRecipe) else None

@@ -117,7 +117,7 @@ def test_the_tower_stays_as_it_was(story):
 
 def test_a_run_that_takes_too_long_stops_before_its_first_step(tmp_path):
     folder = photos(tmp_path / "p", 24)
-    given = [str(folder), *FAST, "epochs=1", "max_hours=1e-6", f"output={tmp_path / 'run'}"]
+    given = [str(folder), *FAST, "epochs=1", "max_hours=1e-6", "evaluation.images=2", f"output={tmp_path / 'run'}"]
     with pytest.raises(UserError, match=r"would take about .* \(3 steps of .* more than max_hours 1e-06: raise it"):
         train(quick_recipe(given, "demo")[0])
     assert not (tmp_path / "run" / "checkpoints").exists()
