@@ -48,6 +48,7 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
+    "captioners.jobs.bench_train": {"captioners.jobs.bench_report", "captioners.jobs.bench_train_report"},  # its parts
     "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
     "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
         "captioners.jobs.data_draw",
