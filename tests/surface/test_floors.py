@@ -48,6 +48,7 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
+    "captioners.jobs.bench_train": {"captioners.jobs.bench_report", "captioners.jobs.bench_train_report"},  # its parts
     "captioners.jobs.plan": {"captioners.jobs.plan_data", "captioners.jobs.plan_load"},  # its parts
     "captioners.jobs.plan_load": {"captioners.jobs.plan_data"},
     "captioners.jobs.check_data": {"captioners.jobs.finetune_quick"},  # it reads a path as `finetune` does
