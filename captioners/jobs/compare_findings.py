@@ -173,7 +173,7 @@ class Comparison:
         """The packaged photos, side by side."""
         return Section(
             title="What was forgotten",
-            text="The packaged photos, captioned by both: what the first knew of the world at large, and the second may not.",
+            text="The packaged photos, captioned by both: what the first knew of the world at large.",
             note=" ".join(
                 f"{warning}." for warning in dict.fromkeys((self.before.warning, self.after.warning)) if warning
             ),
@@ -218,7 +218,7 @@ def ends_words(one: Difference) -> str:
     """Return '[+0.51, +0.72]', or a dash where there is no interval."""
     if isnan(one.low):
         return "–"
-    return f"[{shown(one.metric, one.low, signed=True)},{_FIXED}{shown(one.metric, one.high, signed=True)}]"
+    return f"[{shown(one.metric, one.low, signed=True)}, {shown(one.metric, one.high, signed=True)}]"
 
 
 def change_words(metric: Metric, one: Difference) -> str:
