@@ -52,7 +52,7 @@ def start_of(recipe: Recipe, source: Source, directory: Path) -> Start:
 def check_licence(recipe: Recipe) -> None:
     """Raise UserError if the captioner to start from forbids commercial use and the recipe does not allow that."""
     known = find(recipe.init) if isinstance(recipe, FinetuneRecipe) else None
-    if known is not None and known.noncommercial and not getattr(recipe, "allow_noncommercial", False):
+    if known is not None and known.noncommercial and not recipe.allow_noncommercial:
         raise UserError(
             f"captioner {known.name} has a non-commercial licence ({known.licences.get('weights', 'see its card')}); "
             "say `allow_noncommercial=true` if your use allows that"
