@@ -103,6 +103,8 @@ class TrainRecipe(Options):
     """The captioner's name; absent: that of the output folder."""
     knows_only: str | None = operation(None, min_length=1)
     """What the pictures are that it learns to caption, if not pictures at large: `caption` warns with it on others."""
+    allow_noncommercial: bool = False
+    """Allow weights and data whose licence forbids commercial use."""
     data_licence: str = operation("unspecified", min_length=1)
     """The licence of the data, for the captioner's card."""
     allow_noncommercial: bool = False
