@@ -23,7 +23,7 @@ def operation(default: Any = ..., **kwargs: Any) -> Any:
 
 
 def added(default: Any, **kwargs: Any) -> Any:
-    """Declare a field of meaning that older versions lacked: hashed once it is set, so that their runs keep their names."""
+    """Declare a field of meaning that older versions lacked: hashed once it is set, so their runs keep their names."""
     return Field(default, json_schema_extra={"role": "added"}, **kwargs)
 
 
