@@ -21,7 +21,6 @@ from captioners.data.line_shards import line_shards, lines_of
 from captioners.data.parquet import row_group_shards, rows_of
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
 from captioners.data.texts import BadSampleError
-from captioners.text.flags import is_repetitive
 
 Variant = Literal["short", "long", "short_relation"]
 _ENDINGS = (".jpg", ".png", ".webp")
@@ -41,7 +40,7 @@ class GbcOptions(SourceOptions):
     include_composition: bool = operation(False)
     """With short_relation: captions of compositions, too."""
     loops: Literal["drop", "keep"] = operation("drop")
-    """A text that goes round in circles is left out of what is joined."""
+    """A text that ends going round in circles is left out of what is joined."""
     longest: int = operation(4000, ge=1)
     """Characters of the longest text that is taken; longer ones have run away and are left out."""
     root: str | None = operation(None)
@@ -108,7 +107,7 @@ class GbcSource:
         fine = [
             piece
             for piece in pieces
-            if len(piece) <= self._options.longest and (self._options.loops == "keep" or not is_repetitive(piece))
+            if len(piece) <= self._options.longest and (self._options.loops == "keep" or not runs_away(piece))
         ]
         # Relations without the image's own caption would be another variant.
         text = " ".join(fine) if fine and fine[0] == pieces[0] else ""
@@ -153,6 +152,22 @@ def pieces_of(graph: Mapping[str, Any], variant: Variant, include_composition: b
     wanted = ("relation", "composition") if include_composition else ("relation",)
     below = [text for vertex in _breadth_first(root, vertices) for text in _texts(vertex, wanted)]
     return [own.strip(), *below]
+
+
+def runs_away(text: str) -> bool:
+    """Whether a text ends in the same words three times over, the last of which may be cut.
+
+    >>> runs_away("a car and a dog and a dog and a do")
+    False
+    >>> runs_away("a car and a dog and a dog and a dog and a do")
+    True
+    """
+    words = text.lower().split()
+    return any(
+        whole[-size:] == whole[-2 * size : -size] == whole[-3 * size : -2 * size]
+        for whole in (words, words[:-1])
+        for size in range(1, len(whole) // 3 + 1)
+    )
 
 
 def _texts(vertex: Mapping[str, Any], labels: Sequence[str]) -> list[str]:

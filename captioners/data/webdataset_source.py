@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.core.options import operation
+from captioners.core.options import added, operation
 from captioners.data.grouping import Group, Stray, group_members
 from captioners.data.inputs import find_files, gone, keep_frozen, open_file, stat
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
@@ -30,7 +30,7 @@ class WebdatasetOptions(SourceOptions):
     """The image's extension; default: the first of jpg, jpeg, png, webp, ... that a sample has."""
     caption_key: str = operation("txt")
     """Where captions are: an extension (`txt`), or a field of a JSON member (`json:caption`, `json:captions.short`)."""
-    uids: str | None = None
+    uids: str | None = added(None)
     """A `.npy` of the uids to read, others being left out, as DFN-2B chooses of DataComp; by `uid` in the json."""
     root: str | None = operation(None)
     """The folder that shard names are relative to; default: the folder that all inputs share."""

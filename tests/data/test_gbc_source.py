@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from captioners.core.errors import UserError
-from captioners.data.gbc_source import GbcOptions, pieces_of
+from captioners.data.gbc_source import GbcOptions, pieces_of, runs_away
 from captioners.data.source import Sample, sources
 from captioners.data.texts import BadSampleError
 from captioners.text.tokenizer import ClipTokenizer
@@ -130,6 +130,16 @@ def test_texts_that_run_away_are_left_out_not_cut(place):
     assert good(source(place, variant="short", loops="keep", longest=100))[1].captions == ()
 
 
+def test_a_text_that_enumerates_does_not_run_away():
+    rows = " ".join(f"Bowl {n} is above and to the left of bowl {n + 1}." for n in range(9))
+    assert not runs_away(rows)
+    assert not runs_away("")
+    assert runs_away(rows + " It is red." * 3)
+    assert runs_away(
+        "The image shows a dog. " + "There is a tree in the background of the image. " * 9 + "There is a tr"
+    )
+
+
 def test_broken_lines_and_graphs_become_rows(place):
     nowhere = graph(img_path=None)
     write_lines(place / "graphs/a.jsonl", "{", graph(), nowhere, {"vertices": None}, graph(img_path="../secret.jpg"))
@@ -206,14 +216,17 @@ def test_the_nineteen_real_graphs_have_the_lengths_that_were_measured_before(fil
 def test_real_graphs_are_joined_with_their_photos_as_by_hand(name, count):
     file = PHOTOS.parent / name
     options = {"inputs": [str(file)], "images": str(PHOTOS)}
-    opened = GbcOptions(**options, variant="short_relation", loops="keep").open()
+    opened = GbcOptions(**options, variant="short_relation", include_composition=True).open()
     found = good(opened)
     assert len(found) == count
     assert bad(opened) == []
     assert Counter(s.image[:3] for s in found) == {b"\xff\xd8\xff": count}
     for sample, (one, descs) in zip(found, _by_hand(file), strict=True):
-        relations = [d["text"].strip() for label, d in descs if (label, d["label"]) == ("relation", "relation")]
-        assert sample.captions == (" ".join([one["short_caption"].strip(), *relations]),)
+        # All of them: none of these texts runs away, though some enumerate.
+        below = [
+            d["text"].strip() for label, d in descs if d["label"] == label and label in ("relation", "composition")
+        ]
+        assert sample.captions == (" ".join([one["short_caption"].strip(), *below]),)
         assert sample.image == (PHOTOS / one["img_path"].rpartition("/")[2]).read_bytes()
     check_contract(opened)
 
