@@ -10,6 +10,7 @@ runs/finetune-1a2b3c/
     split.jsonl       which images were trained on, which held out
     skipped.jsonl     what of the data could not be read, and why
     checkpoints/      weights, optimizer and position; needed only to go on
+    features/         what a frozen image tower says of the images; needed only to go on
     tokenizer/        the tokenizer that a pretraining trained
 """
 
@@ -26,12 +27,16 @@ from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
 from captioners.data.licences import UNSPECIFIED, DataLicences, licences_of
+from captioners.images.preprocess import Preprocess
 from captioners.jobs.train_data import Data, steps_of
 from captioners.jobs.train_read import read_data
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
 from captioners.jobs.train_watch import Watch, evaluate_every
 from captioners.kinds.directory import write_open_clip
+from captioners.models.weights import weights_digest
 from captioners.training.devices import accelerator_for
+from captioners.training.features import cached_features
+from captioners.training.gradients import Images
 from captioners.training.loop import Plan, Record, Trainer
 from captioners.training.ranks import Ranks
 from captioners.training.shown import Shown
@@ -90,7 +95,7 @@ def train(
                 start.loaded.model,
                 recipe.objective,
                 batches,
-                preprocess.normalised,
+                _images(recipe, start, data, preprocess, ranks, directory, steps, say),
                 plan=_plan(recipe, steps, schedule, evaluate_every(recipe, data, steps)),
                 folder=directory,
                 accelerator=accelerator,
@@ -106,6 +111,39 @@ def train(
             write_open_clip(start.loaded, start.tokenizer, card, run.captioner, save_dtype=recipe.save_dtype)
             watch.page(running=False)
     return run
+
+
+def _images(
+    recipe: Recipe,
+    start: Start,
+    data: Data,
+    preprocess: Preprocess,
+    ranks: Ranks,
+    directory: Path,
+    steps: int,
+    say: Callable[[str], None],
+) -> Images:
+    """Return how the model sees pictures: through its tower, or where that stays as it is, by features kept on disk."""
+    frozen = recipe.tune == "text" and data.pixels_of is not None
+    if not frozen or steps * recipe.batch_size < data.images:  # else each would be seen less than once
+        return preprocess.normalised
+    assert data.pixels_of is not None
+    model = start.loaded.model.to(ranks.accelerator.device)
+    return cached_features(
+        model,
+        preprocess.normalised,
+        data.pixels_of,
+        data.images,
+        directory / "features",
+        ranks=ranks,
+        facts={
+            "tower": weights_digest(model.state_dict(), "visual."),
+            "data": data.digest,
+            "split": recipe.split.model_dump() if recipe.split else None,
+        },
+        contrastive=recipe.objective.contrastive_weight > 0,
+        say=say,
+    )
 
 
 def _begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from captioners.data.batches import Batches, MemoryBatches
 from captioners.data.training_set import TrainingSet
@@ -59,6 +61,9 @@ class Data:
     cut: int = 0
     """Captions longer than the context."""
     skipped: list[dict[str, str]] = field(default_factory=list)
+    pixels_of: Callable[[int, int], Tensor] | None = None
+    """From the first and past the last number of some images to their pixels, uint8 [B, 3, H, W], the same in every
+    epoch; None where pictures vary, or are read as the run goes on."""
     val: HeldOut = field(default_factory=HeldOut)
     test: HeldOut = field(default_factory=HeldOut)
 
@@ -100,6 +105,7 @@ def held_data(
         digest=held.digest,
         cut=held.cut,
         skipped=held.skipped,
+        pixels_of=None if held.files else lambda first, end: torch.from_numpy(np.stack(held.pixels[first:end])),
         val=val or HeldOut(),
         test=test or HeldOut(),
     )

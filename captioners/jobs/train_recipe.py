@@ -107,8 +107,6 @@ class TrainRecipe(Options):
     """Allow weights and data whose licence forbids commercial use."""
     data_licence: str = operation("unspecified", min_length=1)
     """The licence of the data, for the captioner's card."""
-    allow_noncommercial: bool = False
-    """Allow data and weights whose licence forbids commercial use."""
     output: str | None = operation(None)
     """The run's folder; the captioner is `captioner/` in it. Below `runs/` when absent."""
     device: Literal["auto", "cpu", "cuda"] = operation("auto")
