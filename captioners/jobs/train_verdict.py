@@ -57,5 +57,5 @@ def verdict(
     say(found.sentence)
     return {
         "comparison": {name: result[name] for name in ("sentence", "scores", "style") if name in result},
-        "sample_captions": [{"key": row.key, "caption": row.after} for row in found.rows[:_SAMPLES]],
+        "sample_captions": [{"key": Path(row.key).name, "caption": row.after} for row in found.rows[:_SAMPLES]],
     }
