@@ -37,10 +37,11 @@ def test_recomputed_blocks_keep_less_and_give_the_same():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile's own looking
 def test_compiled_blocks_give_the_same():
     assert _differ(_gradients(Blocks()), _gradients(Blocks(compiled=True))) < 1e-9
 
 
 def test_other_blocks_are_refused():
     with pytest.raises(UserError, match="blocks of a kind that is not trained here"):
-        Blocks()(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+        Blocks()(torch.nn.Identity(), torch.zeros(1, 2))
