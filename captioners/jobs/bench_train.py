@@ -197,7 +197,7 @@ class Sides:
         names = ("image_features", "text_features", "logits", "labels", "logit_scale")
         contrastive, caption = self._loss(*(out[name] for name in names))
         (caption + contrastive).backward()
-        return float(caption), float(contrastive)
+        return caption.item(), contrastive.item()
 
     def _ours(self) -> tuple[float, float]:
         losses = self._gradient(self.batch)

@@ -75,6 +75,18 @@ class CachedFeatures:
         pooled = None if self.pooled is None else torch.from_numpy(self.pooled[rows]).to(self._dtype)
         return ImageFeatures(torch.from_numpy(self.tokens[rows]).to(self._dtype), pooled)
 
+    def put(self, start: int, end: int, found: ImageFeatures) -> None:
+        """Store the features of images `start` to `end`."""
+        self.tokens[start:end] = found.tokens.to("cpu", self._dtype).numpy()
+        if self.pooled is not None and found.pooled is not None:
+            self.pooled[start:end] = found.pooled.to("cpu", self._dtype).numpy()
+
+    def flush(self) -> None:
+        """Send what was put on its way to the disk."""
+        for file in (self.tokens, self.pooled):
+            if file is not None:
+                file.flush()
+
 
 def cached_features(  # noqa: PLR0913  # nine values, each of its own kind
     model: nn.Module,
@@ -124,19 +136,23 @@ def cached_features(  # noqa: PLR0913  # nine values, each of its own kind
     draft = folder.with_name(f".{folder.name}.partial")
     if not ranks.on_main(lambda: _begin(folder, draft, about, size, count, say)):
         files = CachedFeatures(draft, count, shapes, kept, dtype, "r+")
-        share = -(-count // ranks.world)
-        with torch.no_grad(), accelerator.autocast():
-            for start in range(ranks.rank * share, min((ranks.rank + 1) * share, count), _AT_ONCE):
-                end = min(start + _AT_ONCE, (ranks.rank + 1) * share, count)
-                found = encode_images(model, normalised(pixels_of(start, end).to(accelerator.device)))
-                files.tokens[start:end] = found.tokens.to(dtype).cpu().numpy()
-                if files.pooled is not None and found.pooled is not None:
-                    files.pooled[start:end] = found.pooled.to(dtype).cpu().numpy()
-        _flush(files)
+        _fill(files, model, lambda start, end: normalised(pixels_of(start, end).to(accelerator.device)), ranks)
         ranks.told("done")
         ranks.on_main(lambda: _finish(folder, draft))
     model.train()
     return CachedFeatures(folder, count, shapes, kept, dtype, "r")
+
+
+def _fill(files: CachedFeatures, model: nn.Module, seen: Callable[[int, int], Tensor], ranks: Ranks) -> None:
+    """Compute this process's share of the features."""
+    share = -(-len(files) // ranks.world)
+    past = min((ranks.rank + 1) * share, len(files))
+    with torch.no_grad(), ranks.accelerator.autocast():
+        for start in range(ranks.rank * share, past, _AT_ONCE):
+            end = min(start + _AT_ONCE, past)
+            found = encode_images(model, seen(start, end))
+            files.put(start, end, found)
+    files.flush()
 
 
 def _begin(
@@ -169,12 +185,6 @@ def _begin(
 
 def _finish(folder: Path, draft: Path) -> None:
     draft.rename(folder)
-
-
-def _flush(files: CachedFeatures) -> None:
-    files.tokens.flush()
-    if files.pooled is not None:
-        files.pooled.flush()
 
 
 def _open(path: Path, shape: tuple[int, ...], kept: Kept, mode: Any) -> "np.memmap[Any, np.dtype[Any]]":
