@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from captioners.cli.main import run
+from tests.jobs.comparing import VOICES, ScriptedCaptioner
 
 SCENES = "{kind: drawn, split: eval, voice: alt_text, count: 9}"
 
@@ -33,7 +34,10 @@ def test_two_captioners_on_a_page_with_numbers_beside_it(captioners, run_dir):
     assert len(numbers["forgotten"]) == 6
 
 
-def test_a_blind_page_and_its_votes(captioners, run_dir):
+def test_a_blind_page_and_its_votes(captioners, run_dir, monkeypatch):
+    voices = {"random-tiny": VOICES["poor"], "demo": VOICES["good"]}
+    scripted = "captioners.kinds.coca.CocaCaptioner"
+    monkeypatch.setattr(scripted, lambda name: ScriptedCaptioner(name, voices[name]))
     code, out, _ = captioners("report", "random-tiny", "demo", "--data", SCENES, "--blind")
     assert code == 0
     assert "9 images to vote on" in out and "which is which stands in blind.key.json" in out
