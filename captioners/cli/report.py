@@ -1,15 +1,12 @@
 """`captioners report`: write a page to look at a run, or at two captioners side by side; count the votes on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from captioners.cli.ending import done
 from captioners.core.errors import UserError
-
-if TYPE_CHECKING:
-    from captioners.jobs.compare_report import Asked
 
 
 def command(
@@ -51,22 +48,7 @@ def command(
     if votes:
         _count([*votes, *(given for given in named if given.endswith(".json"))], out)
     elif len(named) == 2:
-        from captioners.jobs.compare_report import Asked
-
-        before, after = named
-        _compare(
-            Asked(
-                before=before,
-                after=after,
-                data=data,
-                out=out,
-                images=images,
-                pictures=not no_images,
-                blind=blind,
-                scorer=scorer,
-                seed=seed,
-            )
-        )
+        _compare(named, data, out, images, not no_images, blind, scorer, seed)
     elif len(named) != 1:
         raise UserError(f"{len(named)} names were given; report takes one run, or two captioners A B")
     elif data is not None or scorer is not None or blind:
@@ -85,20 +67,41 @@ def _report(run: str, out: Path | None, images: int, no_images: bool, seed: int)
     done(written.path, f"captioners verify {run}")
 
 
-def _compare(asked: "Asked") -> None:
-    from captioners.jobs.compare_report import compare_report
+def _compare(
+    two: list[str],
+    data: str | None,
+    out: Path | None,
+    images: int,
+    pictures: bool,
+    blind: bool,
+    scorer: str | None,
+    seed: int,
+) -> None:
+    from captioners.jobs.compare_report import Asked, compare_report
 
-    written = compare_report(asked, typer.echo)
+    before, after = two
+    shown = Asked(
+        before=before,
+        after=after,
+        data=data,
+        out=out,
+        images=images,
+        pictures=pictures,
+        blind=blind,
+        scorer=scorer,
+        seed=seed,
+    )
+    written = compare_report(shown, typer.echo)
     typer.secho(written.sentence, bold=True)
     if written.skipped:
         typer.echo(f"{written.skipped:,} images could not be read and are left out", err=True)
-    if asked.blind:
+    if blind:
         typer.echo(f"which is which stands in {written.beside}; keep it from the voters")
         done(written.page, f"captioners report --votes VOTES.json --out {written.page}")
     else:
         typer.echo(f"all numbers: {written.beside}")
-        data = f" --data {asked.data!r}" if asked.data else ""
-        again = f"captioners report {asked.before} {asked.after}{data} --blind"
+        on = f" --data {data!r}" if data else ""
+        again = f"captioners report {before} {after}{on} --blind"
         done(written.page, again)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from captioners.cli.main import run
+from tests.jobs.comparing import VOICES, ScriptedCaptioner
 
-SCENES = "{kind: drawn, split: eval, voice: alt_text, count: 12}"
+SCENES = "{kind: drawn, split: eval, voice: alt_text, count: 9}"
 
 
 @pytest.fixture
@@ -24,19 +25,22 @@ def test_two_captioners_on_a_page_with_numbers_beside_it(captioners, run_dir):
     code, out, _ = captioners("report", "random-tiny", "demo", "--data", SCENES, "-o", "page.html")
     assert code == 0
     assert f"source {SCENES}" in out
-    assert "Did it get better? YES: CIDEr-D 0.00 -> " in out and "on 12 images (same references and decoding)" in out
+    assert "Did it get better? YES: CIDEr-D 0.00 -> " in out and "on 9 images (same references and decoding)" in out
     assert "demo knows only scenes of the drawn world" in out
     assert "--blind" in out
     assert "random-tiny against demo" in Path("page.html").read_text()
     numbers = json.loads(Path("page.json").read_text())
-    assert (numbers["verdict"], numbers["images"], len(numbers["rows"])) == ("YES", 12, 12)
+    assert (numbers["verdict"], numbers["images"], len(numbers["rows"])) == ("YES", 9, 9)
     assert len(numbers["forgotten"]) == 6
 
 
-def test_a_blind_page_and_its_votes(captioners, run_dir):
+def test_a_blind_page_and_its_votes(captioners, run_dir, monkeypatch):
+    voices = {"random-tiny": VOICES["poor"], "demo": VOICES["good"]}
+    scripted = "captioners.kinds.coca.CocaCaptioner"
+    monkeypatch.setattr(scripted, lambda name: ScriptedCaptioner(name, voices[name]))
     code, out, _ = captioners("report", "random-tiny", "demo", "--data", SCENES, "--blind")
     assert code == 0
-    assert "12 images to vote on" in out and "which is which stands in blind.key.json" in out
+    assert "9 images to vote on" in out and "which is which stands in blind.key.json" in out
     page, key = Path("blind.html").read_text(), json.loads(Path("blind.key.json").read_text())
     assert "random-tiny" not in page and "Did it get better" not in out
     told = {"format": "captioners-votes", "version": 1, "page": key["page"]}
@@ -47,7 +51,7 @@ def test_a_blind_page_and_its_votes(captioners, run_dir):
         code, out, _ = captioners("report", *arguments)
         assert code == 0
         assert out.startswith("Which do people prefer? demo: demo is preferred in 100 % [")
-        assert "12 images" in out and "2 voters" in out
+        assert "9 images" in out and "2 voters" in out
     Path("blind.key.json").write_text(json.dumps(key | {"page": "another"}))
     code, _, err = captioners("report", "random-tiny", "demo", "--data", SCENES, "--blind")
     assert code == 1 and "the key of another blind page" in err
