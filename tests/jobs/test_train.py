@@ -117,8 +117,8 @@ def test_training_may_end_before_its_schedule(tmp_path):
     run = train(_pretrain(tmp_path / "early", stop_at=3, steps=6, warmup=0, log_every=1), records.append)
     assert (run.steps, run.last.step) == (3, 3)
     whole = [learning_rate(step, peak=1e-3, warmup=0, total=6) for step in range(6)]
-    assert [record.lr for record in records] == whole[:3]
-    assert records[-1].lr > 0.7e-3  # a schedule of three steps would be at a quarter of the peak here
+    assert [shown.record.lr for shown in records] == whole[:3]
+    assert records[-1].record.lr > 0.7e-3  # a schedule of three steps would be at a quarter of the peak here
 
 
 def test_a_stopped_run_goes_on_to_the_same_captioner(pretrained, tmp_path):
@@ -278,7 +278,7 @@ def test_what_cannot_be_pretrained_is_said(changes, says, tmp_path):
         ("objective: {contrastive: 0}", "unknown key"),
         ("source: {kind: drawn, voices: short}", "unknown key. Did you mean 'voice'"),
         ("source: {kind: parquet}", "'parquet' is none of"),
-        ("trackers: [wandb]", "must be 'tensorboard'"),
+        ("trackers: [mlflow]", "must be"),
         ("tune: image", "must be 'all' or 'text'"),
     ],
 )
