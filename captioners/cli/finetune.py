@@ -10,22 +10,33 @@ from captioners.cli.ending import done
 if TYPE_CHECKING:
     from captioners.jobs.finetune_recipe import FinetuneRecipe
     from captioners.jobs.pretrain_recipe import PretrainRecipe
-    from captioners.jobs.train import Progress
+    from captioners.jobs.train_watch import Progress
 
 
 def command(
-    recipe: Annotated[
-        list[str], typer.Argument(metavar="RECIPE [KEY=VALUE]...", help="A recipe, and what to change in it.")
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="PATHS|RECIPE [KEY=VALUE]...", help="Your captions, or a recipe; and what to change."),
     ],
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            help="Captioner to start from: name, directory, open_clip MODEL/TAG.",
+            show_default="coca-l14-coco",
+        ),
+    ] = None,
 ) -> None:
     """Train a captioner further on images with captions, and write it as a directory that open_clip opens, too.
 
-    Stopped (Ctrl-C, SIGTERM, kill -9), the same command goes on from the last checkpoint: `captioners finetune my.yaml`
+    A path is looked at, shared out and trained on as the recipe finetune/custom says. Stopped (Ctrl-C, SIGTERM,
+    kill -9), the same command goes on from the last checkpoint: `captioners finetune my_photos/`
     """
-    from captioners.core.recipe import read_options
-    from captioners.jobs.finetune_recipe import FinetuneRecipe
+    from captioners.jobs.finetune_quick import quick_recipe
 
-    run(read_options(FinetuneRecipe, recipe[0], recipe[1:]))
+    recipe, recognised = quick_recipe(what, init)
+    typer.echo(recognised)
+    run(recipe)
 
 
 def run(recipe: "FinetuneRecipe | PretrainRecipe") -> None:
@@ -33,18 +44,27 @@ def run(recipe: "FinetuneRecipe | PretrainRecipe") -> None:
     from captioners.jobs.train import train
 
     live = sys.stdout.isatty()
+    open_line = False
 
-    def show(record: "Progress") -> None:
-        left = (recipe.steps - record.step) * recipe.batch_size / record.samples_per_s
+    def show(progress: "Progress") -> None:
+        nonlocal open_line
+        record, steps = progress.record, progress.steps
+        left = (steps - record.step) * recipe.batch_size / record.samples_per_s
         line = (
-            f"step {record.step:,}/{recipe.steps:,}  caption {record.caption:.3f}  contrastive {record.contrastive:.3f}"
+            f"step {record.step:,}/{steps:,}  caption {record.caption:.3f}  contrastive {record.contrastive:.3f}"
             f"  lr {record.lr:.2e}  gradient {record.grad_norm:.2f}  {record.samples_per_s:,.0f} samples/s"
             f"  {left:,.0f} s left"
         )
         typer.echo(f"\r\x1b[K{line}" if live else line, nl=not live)
+        open_line = live
 
-    finished = train(recipe, show, typer.echo)
-    if live:
+    def say(line: str) -> None:
+        nonlocal open_line
+        typer.echo(f"\n{line}" if open_line else line)
+        open_line = False
+
+    finished = train(recipe, show, say)
+    if open_line:
         typer.echo()
     if finished.resumed_from:
         typer.echo(f"{finished.resumed_from} of {finished.steps} steps were done by earlier starts")

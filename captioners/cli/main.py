@@ -37,9 +37,10 @@ VERBS: dict[str, dict[str, str]] = {
         "data": "Draw a dataset, or pack one into shards.",
     },
     "Measure": {
-        "report": "Write a page to look at a run.",
+        "report": "Write a page to look at a run, or at two captioners.",
     },
     "Look after": {
+        "plan": "Say what a recipe will cost before it runs.",
         "check": "Check a recipe or a path before anything runs.",
         "status": "Say how far a run is.",
         "show": "Show one sample of a run, and make its captions again.",

@@ -22,6 +22,11 @@ def operation(default: Any = ..., **kwargs: Any) -> Any:
     return Field(default, json_schema_extra={"role": "operation"}, **kwargs)
 
 
+def added(default: Any, **kwargs: Any) -> Any:
+    """Declare a field of meaning that older versions lacked: hashed once it is set, so their runs keep their names."""
+    return Field(default, json_schema_extra={"role": "added"}, **kwargs)
+
+
 def meaning_of(options: BaseModel) -> dict[str, Any]:
     """Return the JSON-able fields that change what a caption says: everything not declared `operation`.
 
@@ -30,9 +35,10 @@ def meaning_of(options: BaseModel) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in type(options).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("role") == "operation":
-            continue
+        role = extra.get("role") if isinstance(extra, dict) else "meaning"
         value = getattr(options, name)
+        if role == "operation" or (role == "added" and value == field.default):
+            continue
         found[name] = (
             meaning_of(value) if isinstance(value, BaseModel) else options.model_dump(mode="json", include={name})[name]
         )

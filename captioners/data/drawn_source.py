@@ -47,6 +47,10 @@ class DrawnOptions(SourceOptions):
     captions: int = Field(5, ge=1)
     """Captions of a scene, repeats included."""
 
+    def own_card(self) -> str | None:
+        """Return the drawn world's card."""
+        return "drawn"
+
     def open(self) -> "DrawnSource":
         """Return the source."""
         return DrawnSource(self)

@@ -1,5 +1,7 @@
 """The source `folder`: pictures under folders, each a file of its own, with captions in `.txt` files beside them.
 
+With `captions: metadata` the pictures are those that `metadata.jsonl` or `metadata.csv` names (`data/metadata.py`).
+
 A shard is a run of up to 1,000 files whose names are frozen with it: pictures added later make new shards and change no
 old one.
 """
@@ -11,8 +13,10 @@ from typing import Any, Literal
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import operation
+from captioners.data.entries import ListedSource, keys_of
 from captioners.data.inputs import changed, find_files, gone, input_root, stat
-from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
+from captioners.data.metadata import METADATA, metadata_entries
+from captioners.data.source import Sample, Shard, Source, SourceOptions, Unreadable, sources
 from captioners.data.texts import BadSampleError, printable
 from captioners.images.decode import SUFFIXES
 
@@ -27,14 +31,29 @@ class FolderOptions(SourceOptions):
     kind: Literal["folder"] = "folder"
     inputs: list[str] = operation()
     """Folders, picture files or quoted patterns."""
-    captions: Literal["beside", "none"] = operation("beside")
-    """`beside`: the text of `photo.txt`, where there is one, is the caption of `photo.jpg`."""
+    captions: Literal["beside", "metadata", "none"] = operation("beside")
+    """beside: photo.txt, where there is one, is the caption of photo.jpg; metadata: what metadata.jsonl|csv says."""
+    caption_column: str = operation("text")
+    """With `captions: metadata`: which of its columns holds the caption; pictures are in `file_name`."""
     root: str | None = operation(None)
     """The folder that keys are relative to; default: the folder that all inputs share."""
 
-    def open(self) -> "FolderSource":
+    def open(self) -> Source:
         """Return the source."""
-        return FolderSource(self)
+        if self.captions != "metadata":
+            return FolderSource(self)
+        root = input_root(self.inputs, self.root)
+        return ListedSource(
+            printable(root.name) or "pictures", lambda: metadata_entries(self.metadata(), root, self.caption_column)
+        )
+
+    def metadata(self) -> dict[str, Path]:
+        """Return the metadata files by their names below the root; NotFoundError where there is none."""
+        files = find_files(self.inputs, METADATA, "metadata files", self.root)
+        found = {name: path for name, path in files.items() if path.name in METADATA}
+        if not found:
+            raise NotFoundError(f"{', '.join(self.inputs)}: holds no {' or '.join(METADATA)}; or say captions: beside")
+        return found
 
 
 class FolderSource:
@@ -65,7 +84,7 @@ class FolderSource:
     def samples(self, shard: Shard, start: int = 0) -> Iterator[Sample | Unreadable]:
         """Stream a shard from its picture number `start`."""
         names = [state[0] for state in shard.where["files"]]
-        for index, (name, key) in enumerate(zip(names, _keys(names), strict=True)):
+        for index, (name, key) in enumerate(zip(names, keys_of(names), strict=True)):
             if index < start:
                 continue
             file = self._root / name
@@ -85,7 +104,7 @@ class FolderSource:
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:  # noqa: ARG002
         """Return the bytes of one picture by its key; each is a file of its own."""
         names = [state[0] for state in shard.where["files"]]
-        name = dict(zip(_keys(names), names, strict=True)).get(key)
+        name = dict(zip(keys_of(names), names, strict=True)).get(key)
         if name is None:
             raise NotFoundError(f"{shard.path}: has no picture of the key {key!r}")
         try:
@@ -117,25 +136,6 @@ def _state(name: str, file: Path) -> list[Any]:
     """Return what says that a file is still the same: its name, bytes and time of change in ns."""
     about = stat(file)
     return [name, about.st_size, about.st_mtime_ns]
-
-
-def _keys(names: Sequence[str]) -> list[str]:
-    """Return a key for each file of a shard: its path without suffix, or with it where a file before took that.
-
-    >>> _keys(["a/1.jpg", "a/1.png", "b.jpg"])
-    ['a/1', 'a/1.png', 'b']
-    """
-    keys: dict[str, None] = {}
-    for name in names:
-        shown = printable(name)
-        key = str(PurePosixPath(shown).with_suffix(""))
-        number = 2
-        if key in keys:
-            key = shown
-        while key in keys:
-            key, number = f"{shown}.{number}", number + 1
-        keys[key] = None
-    return list(keys)
 
 
 def _image(file: Path, shown: str) -> bytes:

@@ -6,9 +6,9 @@ place, and never raised; only failing infrastructure (a lost disk, a refused per
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from captioners.core.options import Options
+from captioners.core.options import Options, operation
 from captioners.core.registry import Registry
 
 
@@ -55,7 +55,7 @@ class Unreadable:
     index: int
     reason: str
     """A short word. Of a shard: empty, not_a_tar, cut_tar. Of a sample: no_image, missing, empty, too_large,
-    unreadable, unsafe_name, duplicate_key, dotted_key, bad_caption, not_utf8, not_json, bad_line."""
+    unreadable, unsafe_name, duplicate_key, dotted_key, bad_caption, not_utf8, not_json, bad_line, no_uid."""
     error: str
     """One line: what, where, what to do."""
     offset: int | None = None
@@ -86,9 +86,29 @@ class Source(Protocol):
 class SourceOptions(Options):
     """What a recipe says under `source:`; each source has its own, told apart by `kind`."""
 
+    card: str | None = operation(None)
+    """The data card (`captioners list data-cards`) whose licences the data has; default: the kind's own, if any."""
+    licence: str | None = operation(None, min_length=1)
+    """The licence of images and captions, where no card says it; it goes onto the captioner's card."""
+    commercial_use: Literal["yes", "no", "unknown"] | None = operation(None)
+    """Whether the data may be used commercially; default: what the card says, else unknown."""
+
+    def own_card(self) -> str | None:
+        """Return the name of the data card of what these options read, where they cannot but mean one dataset."""
+        return None
+
     def open(self) -> Source:
         """Return the source that these options mean."""
         raise NotImplementedError
+
+
+def describe(source: Source) -> tuple[str, ...]:
+    """Return what a source has to tell a person before anything is read: counts, what was left out and why.
+
+    A source says it by a method `describe() -> tuple[str, ...]`; one without has nothing to tell.
+    """
+    told = getattr(source, "describe", None)
+    return tuple(told()) if told is not None else ()
 
 
 sources: Registry[type[SourceOptions]] = Registry("source", package="captioners.data", suffix="_source")

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.core.options import operation
+from captioners.core.options import added, operation
 from captioners.data.grouping import Group, Stray, group_members
 from captioners.data.inputs import find_files, gone, keep_frozen, open_file, stat
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
 from captioners.data.tar import COMPRESSED_SUFFIXES, Fault, Member, TarReader
 from captioners.data.texts import BadSampleError, field_of, texts
+from captioners.data.uids import UidSet, halves_of
 
 
 @sources.register("webdataset")
@@ -29,6 +30,8 @@ class WebdatasetOptions(SourceOptions):
     """The image's extension; default: the first of jpg, jpeg, png, webp, ... that a sample has."""
     caption_key: str = operation("txt")
     """Where captions are: an extension (`txt`), or a field of a JSON member (`json:caption`, `json:captions.short`)."""
+    uids: str | None = added(None)
+    """A `.npy` of the uids to read, others being left out, as DFN-2B chooses of DataComp; by `uid` in the json."""
     root: str | None = operation(None)
     """The folder that shard names are relative to; default: the folder that all inputs share."""
 
@@ -43,6 +46,13 @@ class WebdatasetSource:
     def __init__(self, options: WebdatasetOptions) -> None:
         self._options = options
         self._files: dict[str, Path] = {}
+        self._uids = UidSet(Path(options.uids).expanduser()) if options.uids else None
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what is chosen by uid."""
+        if self._uids is None:
+            return ()
+        return (f"only samples whose uid is one of the {len(self._uids):,} in {self._options.uids}",)
 
     def shards(self, frozen: Sequence[Shard] = ()) -> list[Shard]:
         """Return all shards: those frozen first and unchanged, then the others as the inputs name them."""
@@ -67,6 +77,8 @@ class WebdatasetSource:
         with open_file(self._file(shard)) as file:
             reader = TarReader(file)
             for group in group_members(reader):
+                if isinstance(group, Group) and not self._chosen(group, reader):
+                    continue
                 for row in self._rows(group, shard, index, reader if index >= start else None, seen):
                     if row.index >= start:
                         yield row
@@ -74,6 +86,16 @@ class WebdatasetSource:
         if index == 0 == start:
             error = f"{shard.path}: holds no samples; remove it, or write it again"
             yield Unreadable(shard=shard.path, key="", index=0, reason="empty", error=error, offset=0)
+
+    def count(self, shard: Shard) -> int:
+        """Return how many samples a shard has for a reader: as its folder's sizes.json says, else by its headers."""
+        if shard.count is not None:
+            return shard.count
+        seen: set[str] = set()
+        with open_file(self._file(shard)) as file:
+            groups = group_members(TarReader(file))
+            rows = (row for group in groups for row in self._rows(group, shard, 0, None, seen))
+            return sum(isinstance(row, Unreadable) and not row.reason for row in rows)
 
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return the bytes of one image by its place in the tar, or by its key where it has none."""
@@ -88,6 +110,15 @@ class WebdatasetSource:
             if isinstance(sample, Sample) and sample.key == key:
                 return sample.image
         raise NotFoundError(f"{shard.path}: has no image of the key {key!r} any more")
+
+    def _chosen(self, group: Group, reader: TarReader) -> bool:
+        """Whether a sample is to be read; one whose uid cannot be told is, and becomes a row that says so."""
+        if self._uids is None:
+            return True
+        try:
+            return _uid(group, reader) in self._uids
+        except (BadSampleError, ValueError):
+            return True
 
     def _find(self) -> dict[str, Path]:
         self._files = find_files(self._options.inputs, (".tar", *COMPRESSED_SUFFIXES), "tar shards", self._options.root)
@@ -150,6 +181,8 @@ class WebdatasetSource:
         meta: dict[str, Any] = {}
         if "json" in group.members:
             meta = _object(reader, group.members["json"])
+        if self._uids is not None:
+            _check_uid(meta.get("uid"), group.key)
         if "url.txt" in group.members:
             meta.setdefault("url", _text(reader, group.members["url.txt"]).strip())
         return Sample(
@@ -174,6 +207,30 @@ class WebdatasetSource:
         if found is None:
             raise BadSampleError("bad_caption", f"{member.name}: {name!r} is neither a text nor a list of texts")
         return found
+
+
+def first_members(path: Path) -> tuple[list[str], list[str]]:
+    """Return the extensions of a shard's first sample, and the fields of its json; empty where there is none."""
+    with open_file(path) as file:
+        reader = TarReader(file)
+        group = next((group for group in group_members(reader) if isinstance(group, Group)), Group(""))
+        try:
+            fields = list(_object(reader, group.members["json"])) if "json" in group.members else []
+        except BadSampleError:
+            fields = []
+    return list(group.members), fields
+
+
+def _uid(group: Group, reader: TarReader) -> object:
+    return _object(reader, group.members["json"]).get("uid") if "json" in group.members else None
+
+
+def _check_uid(uid: object, key: str) -> None:
+    try:
+        halves_of(uid)
+    except ValueError as error:
+        said = f"{key}: its json has no uid ({error}), and uids: chooses by it"
+        raise BadSampleError("no_uid", said) from None
 
 
 def _start(group: Group) -> int | None:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from captioners.core.errors import ImageError
+from captioners.images.augment import View, fitted
 from captioners.images.decode import Profile, read_image
 from captioners.images.fit import Fit
 
@@ -73,18 +74,17 @@ def main(parent: int, options: str) -> None:
         except EOFError:
             return
         try:
-            send(out, *_decode(data, header["name"], asked["profile"], asked["max_pixels"], fit))
+            send(out, *_decode(data, header, asked["profile"], asked["max_pixels"], fit))
         except BrokenPipeError:
             return
 
 
-def _decode(data: bytes, name: str, profile: Profile, max_pixels: int, fit: Fit | None) -> tuple[dict[str, Any], bytes]:
+def _decode(
+    data: bytes, header: dict[str, Any], profile: Profile, max_pixels: int, fit: Fit | None
+) -> tuple[dict[str, Any], bytes]:
     try:
-        picture = read_image(data, profile, max_pixels, name)
-        try:
-            image = fit(picture.image) if fit else picture.image
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}", error.reason) from None
+        picture = read_image(data, profile, max_pixels, header["name"])
+        image = fitted(picture, fit, View.from_json(header["view"]) if header["view"] else None).image
     except ImageError as error:
         return {"reason": error.reason, "error": str(error)}, b""
     except MemoryError:

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar, get_args
 from PIL import Image
 
 from captioners.core.errors import CaptionersError, ImageError, InterruptedRunError, UserError
+from captioners.images.augment import View, fitted
 from captioners.images.decode import MAX_PIXELS, Picture, Profile, read_image
 from captioners.images.decode_process import receive, receive_bytes, send, setup
 from captioners.images.fit import Fit
@@ -75,16 +76,18 @@ class DecodePool:
         items: Iterable[T],
         data: Callable[[T], bytes],
         name: Callable[[T], str] = lambda _: "<bytes>",
+        view: Callable[[T], View | None] = lambda _: None,
     ) -> Iterator[tuple[T, Result]]:
         """Yield each item with its picture, or with the ImageError that says why there is none; in the items' order.
 
-        Items are pulled in the caller's thread, when it asks for the next picture. Reasons are those of `read_image`,
-        `too_narrow` (of `fit`) and `crashed`. Raises CaptionersError when processes cannot be started or keep dying.
+        With a `view`, a picture is cropped at random to the pool's `fit`, not fitted whole. Items are pulled in the
+        caller's thread, when it asks for the next picture. Reasons are those of `read_image`, `too_narrow` (of `fit`)
+        and `crashed`. Raises CaptionersError when processes cannot be started or keep dying.
         """
         if self._closed:
             raise ValueError("the pool is closed")
         if not self._threads:
-            yield from ((item, self._in_line(data(item), name(item))) for item in items)
+            yield from ((item, self._in_line(data(item), name(item), view(item))) for item in items)
             return
         window = Window(self._max_bytes, self._fit)
         with self._lock:
@@ -105,7 +108,7 @@ class DecodePool:
                     except StopIteration:
                         ended = True
                         break
-                    task = _Task(window, data(item), name(item))
+                    task = _Task(window, data(item), name(item), view(item))
                     task.number = window.reserve(len(task.data))
                     waiting.append((item, task))
                     self._tasks.put(task)
@@ -140,18 +143,11 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _in_line(self, data: bytes, name: str) -> Result:
+    def _in_line(self, data: bytes, name: str, view: View | None) -> Result:
         try:
-            picture = read_image(data, self._profile, self._max_pixels, name)
+            return fitted(read_image(data, self._profile, self._max_pixels, name), self._fit, view)
         except ImageError as error:
             return error
-        if self._fit is None:
-            return picture
-        try:
-            fitted = self._fit(picture.image)
-        except ImageError as error:
-            return ImageError(f"{name}: {error}", error.reason)
-        return Picture(fitted, picture.sha256, name, picture.width, picture.height)
 
     def _serve(self) -> None:
         """Hand tasks to one process after the other, one at a time; runs in a thread of its own."""
@@ -219,6 +215,7 @@ class _Task:
     window: Window
     data: bytes
     name: str
+    view: View | None
     number: int = 0
     future: "Future[Result]" = field(default_factory=Future)
 
@@ -258,7 +255,7 @@ class _Process:
             raise CaptionersError(f"a decode process could not be started: {said}") from None
 
     def decode(self, task: _Task) -> Result:
-        send(self._in, {"name": task.name}, task.data)
+        send(self._in, {"name": task.name, "view": task.view and task.view.to_json()}, task.data)
         header = receive(self._out)
         if "no_memory" in header:
             raise InterruptedRunError(

@@ -52,7 +52,7 @@ class Preprocess:
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return uint8 [3, H, W] of an RGB image, resized and cropped; a quarter of what a model is fed in bytes."""
-        return np.ascontiguousarray(np.asarray(self.fit(image)).transpose(2, 0, 1))
+        return chw(self.fit(image))
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Return float32 [B, 3, H, W], bit for bit what calling this gives image by image, of stacked `pixels`."""
@@ -71,3 +71,8 @@ class Preprocess:
     def stds(self) -> list[float]:
         """Standard deviation of each channel, of 1."""
         return list(self._normalise.std)
+
+
+def chw(image: Image.Image) -> NDArray[np.uint8]:
+    """Return uint8 [3, H, W] of an RGB image."""
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))

@@ -104,6 +104,8 @@ def _inputs_missing(options: GenerateRecipe) -> str:
 
 
 def _init_problems(options: FinetuneRecipe) -> list[str]:
+    if _comes_later(options.init):
+        return []
     try:
         return _known_problems("init", find(options.init), options.allow_noncommercial)
     except NotFoundError as error:

@@ -37,7 +37,7 @@ from captioners.jobs.report import Judge, report
 from captioners.jobs.train import train
 from captioners.kinds.catalogue import find
 from captioners.report.page import Mark, Section
-from captioners.training.loop import Record
+from captioners.training.shown import Shown
 
 NOTICE = "drawn world: proves the pipeline, not magnitudes"
 VOICES = ("short", "detailed")
@@ -152,10 +152,10 @@ def _train(
     values = [f"{key}={json.dumps(value if isinstance(value, list) else str(value))}" for key, value in where.items()]
     recipe = read_options(model, name, [*values, *overrides])
     assert isinstance(recipe, FinetuneRecipe | PretrainRecipe)
-    say(f"  captioners {job} {name}   ({recipe.steps:,} steps of {recipe.batch_size})")
-    steps = recipe.steps
+    say(f"  captioners {job} {name}")
 
-    def shown(record: Record) -> None:
+    def shown(progress: Shown) -> None:
+        record, steps = progress.record, progress.steps
         if record.step * _LINES // steps > (record.step - recipe.log_every) * _LINES // steps:
             left = (steps - record.step) * recipe.batch_size / record.samples_per_s
             say(f"  step {record.step:,} of {steps:,}: caption loss {record.caption:.2f}, about {left:,.0f} s left")

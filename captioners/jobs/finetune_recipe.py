@@ -19,5 +19,3 @@ class FinetuneRecipe(TrainRecipe):
     """Peak learning rate; after the warm-up a cosine takes it to 0."""
     weight_decay: float = Field(0.1, ge=0)
     """Of matrices; gains, biases, positions and scales are not decayed."""
-    allow_noncommercial: bool = False
-    """Allow weights whose licence forbids commercial use."""

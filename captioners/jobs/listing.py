@@ -23,11 +23,11 @@ from captioners.core.yaml_lines import write_yaml
 from captioners.data.source import sources
 from captioners.decoding.values import Beam, Sample, decoding_names, expand
 from captioners.kinds.catalogue import Origin, find, known_captioners
-from captioners.metrics import diversity, faithfulness
+from captioners.metrics import alignment, diversity, faithfulness, references
 from captioners.metrics.metric import Metric
 
 _PACKAGE = Path(captioners.__file__).parent
-_NO_KINDS = {"captioner", "catalogue", "directory", "loading"}
+_NO_KINDS = {"captioner", "catalogue", "directory", "loading", "model_card"}
 """Modules of the room that are no kind: the interface, and what kinds share."""
 _EXAMPLES: dict[str, Any] = {"top_p": 0.9, "top_k": 50, "min_p": 0.05}
 
@@ -109,7 +109,8 @@ def _one_source(name: str) -> str:
 
 
 def _metrics() -> dict[str, Metric]:
-    return {metric.name: metric for metric in (*diversity.METRICS, *faithfulness.METRICS)}
+    rooms = (diversity.METRICS, faithfulness.METRICS, references.METRICS, alignment.METRICS)
+    return {metric.name: metric for room in rooms for metric in room}
 
 
 def _all_metrics() -> Listing:

@@ -4,33 +4,44 @@ runs/finetune-1a2b3c/
     recipe.yaml       what is done, everything written out
     captioner/        the result: what `captioners caption -c` and plain open_clip open; only there when it is finished
     metrics.jsonl     loss, learning rate, gradient norm, samples/s
+    evaluations.jsonl captions of held-out images and their scores, as it learned
+    training.html     both, to look at
+    result.json       whether it got better, on images that nothing was chosen by
+    split.jsonl       which images were trained on, which held out
     skipped.jsonl     what of the data could not be read, and why
     checkpoints/      weights, optimizer and position; needed only to go on
+    features/         what a frozen image tower says of the images; needed only to go on
     tokenizer/        the tokenizer that a pretraining trained
 """
 
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.data.batches import MemoryBatches, TrainingSet, read_training_set
-from captioners.data.source import Source
+from captioners.data.licences import UNSPECIFIED, DataLicences, licences_of
 from captioners.images.preprocess import Preprocess
+from captioners.jobs.train_data import Data, steps_of
+from captioners.jobs.train_read import read_data
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
+from captioners.jobs.train_watch import Watch, evaluate_every
 from captioners.kinds.directory import write_open_clip
+from captioners.models.weights import weights_digest
 from captioners.training.devices import accelerator_for
+from captioners.training.features import cached_features
+from captioners.training.gradients import Images
 from captioners.training.loop import Plan, Record, Trainer
+from captioners.training.ranks import Ranks
+from captioners.training.shown import Shown
 
-Progress = Record
-"""What is shown while a run trains."""
+T = TypeVar("T")
 _MOST_WARMUP = 1000
 
 
@@ -52,109 +63,130 @@ class TrainRun:
     steps: int
     last: Record | None = None
     """The last step's; None where a resumed run had nothing left to do."""
+    stopped_because: str = ""
+    """Why it ended before its last step; empty if it did not."""
 
 
 def train(
-    recipe: Recipe, show: Callable[[Record], None] = lambda _: None, say: Callable[[str], None] = lambda _: None
+    recipe: Recipe, show: Callable[[Shown], None] = lambda _: None, say: Callable[[str], None] = lambda _: None
 ) -> TrainRun:
     """Train as the recipe says and return the run; `show` gets each record of metrics, `say` what happens between.
 
     Raises:
-        UserError: a mistake in the recipe, or the output is another run's, or finished.
-        InterruptedRunError: it was stopped; a checkpoint is written. NeedsLookError: the loss is no number any more.
+        UserError: a mistake in the recipe or its data, the output is another run's, or finished, or it takes too long.
+        InterruptedRunError: it was stopped; a checkpoint is written. NeedsLookError: the loss is no number any more, or
+            the captioner says the same of everything.
     """
     check_licence(recipe)
-    directory = _directory(recipe)
-    with _alone(directory):
-        (directory / "recipe.yaml").write_text(resolved(recipe), encoding="utf-8")
+    name = _folder(recipe)
+    with ExitStack() as stack:
+        accelerator = stack.enter_context(accelerator_for(recipe.device, recipe.precision, recipe.trackers, name))
+        ranks = Ranks(accelerator)
+        directory = ranks.on_main(lambda: _begun(recipe, name, stack))
+        say = say if ranks.is_main else lambda _: None
         source = recipe.source.open()
-        start = start_of(recipe, source, directory)
+        start = _main_first(ranks, lambda: start_of(recipe, source, directory))
         preprocess = preprocess_of(start.loaded)
-        held = _read(recipe, source, start, preprocess, directory, say)
-        return _train(recipe, start, preprocess, held, directory, show, say)
-
-
-def _train(
-    recipe: Recipe,
-    start: Start,
-    preprocess: Preprocess,
-    held: TrainingSet,
-    directory: Path,
-    show: Callable[[Record], None],
-    say: Callable[[str], None],
-) -> TrainRun:
-    last: list[Record] = []
-
-    def shown(record: Record) -> None:
-        last[:] = [record]
-        show(record)
-
-    with accelerator_for(recipe.device, recipe.precision, recipe.trackers, directory) as accelerator:
-        trainer = Trainer(
-            start.loaded.model,
-            recipe.objective,
-            MemoryBatches(held, recipe.batch_size, recipe.seed, recipe.captions),
-            preprocess.normalised,
-            plan=_plan(recipe),
-            folder=directory,
-            accelerator=accelerator,
-            facts=_facts(recipe, start, held, accelerator.mixed_precision),
-        )
-        run = TrainRun(
-            directory=directory,
-            captioner=directory / "captioner",
-            images=len(held.keys),
-            captions=held.num_captions,
-            cut=held.cut,
-            skipped=held.skipped,
-            resumed_from=trainer.step,
-            steps=recipe.steps,
-        )
-        trained = sum(parameter.numel() for parameter in trainer.parameters.values())
-        whole = sum(parameter.numel() for parameter in start.loaded.model.parameters())
-        say(
-            f"{run.images:,} images, {run.captions:,} captions ({run.cut:,} cut to the context); {trained / 1e6:.2f} "
-            f"of {whole / 1e6:.2f} million parameters are trained on {accelerator.device}"
-            + (f"; going on after step {trainer.step}" if trainer.step else "")
-        )
-        trainer.run(shown)
-    start.loaded.model.eval().to("cpu")
-    write_open_clip(start.loaded, start.tokenizer, _card(recipe, start, held, directory), run.captioner,
-                    save_dtype=recipe.save_dtype)  # fmt: skip
-    run.last = last[0] if last else None
+        data = _main_first(ranks, lambda: read_data(recipe, source, start, preprocess, directory, say))
+        schedule = steps_of(recipe, data)
+        steps = recipe.stop_at or schedule
+        with data.batches(ranks.rank, ranks.world) as batches:
+            trainer = Trainer(
+                start.loaded.model,
+                recipe.objective,
+                batches,
+                _images(recipe, start, data, preprocess, ranks, directory, steps, say),
+                plan=_plan(recipe, steps, schedule, evaluate_every(recipe, data, steps)),
+                folder=directory,
+                accelerator=accelerator,
+                facts=_facts(recipe, start, data, accelerator.mixed_precision),
+            )
+            run = _run_of(directory, data, trainer, say)
+            watch = Watch(recipe, start, data, trainer, preprocess, run.steps, show, say)
+            run.stopped_because = watch.train()
+        run.last = watch.last
+        if ranks.is_main:
+            start.loaded.model.eval().to("cpu")
+            card = _card(recipe, start, data, directory, watch.judge())
+            write_open_clip(start.loaded, start.tokenizer, card, run.captioner, save_dtype=recipe.save_dtype)
+            watch.page(running=False)
     return run
 
 
-def _read(
+def _images(
     recipe: Recipe,
-    source: Source,
     start: Start,
+    data: Data,
     preprocess: Preprocess,
+    ranks: Ranks,
     directory: Path,
+    steps: int,
     say: Callable[[str], None],
-) -> TrainingSet:
-    held = read_training_set(
-        source,
-        preprocess,
-        start.tokenizer,
-        start.loaded.context_length,
-        profile=recipe.decode_profile,
-        max_bytes=int(recipe.memory_gb * 1e9),
+) -> Images:
+    """Return how the model sees pictures: through its tower, or where that stays as it is, by features kept on disk."""
+    frozen = recipe.tune == "text" and data.pixels_of is not None
+    if not frozen or steps * recipe.batch_size < data.images:  # else each would be seen less than once
+        return preprocess.normalised
+    assert data.pixels_of is not None
+    model = start.loaded.model.to(ranks.accelerator.device)
+    return cached_features(
+        model,
+        preprocess.normalised,
+        data.pixels_of,
+        data.images,
+        directory / "features",
+        ranks=ranks,
+        facts={
+            "tower": weights_digest(model.state_dict(), "visual."),
+            "data": data.digest,
+            "split": recipe.split.model_dump() if recipe.split else None,
+        },
+        contrastive=recipe.objective.contrastive_weight > 0,
+        say=say,
     )
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in held.skipped)
-    (directory / "skipped.jsonl").write_text(lines, encoding="utf-8")
-    if held.skipped:
-        say(
-            f"{len(held.skipped):,} of {held.read:,} samples were skipped (all in {directory / 'skipped.jsonl'}); "
-            f"the first, {held.skipped[0]['reason']}: {held.skipped[0]['error']}"
-        )
-    return held
 
 
-def _plan(recipe: Recipe) -> Plan:
-    warmup = min(_MOST_WARMUP, recipe.steps // 20) if recipe.warmup is None else recipe.warmup
+def _begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:
+    """Make the run's folder, keep other runs out of it as long as `stack` lasts, and write the recipe there."""
+    _refuse_unless_ours(directory)
+    stack.enter_context(_alone(directory))
+    (directory / "recipe.yaml").write_text(resolved(recipe), encoding="utf-8")
+    return directory
+
+
+def _main_first(ranks: Ranks, work: Callable[[], T]) -> T:
+    """Do the same on every process, on the main one first: the others find what it wrote; if it fails, all do."""
+    done: list[T] = []
+    ranks.on_main(lambda: done.append(work()))
+    return done[0] if done else work()
+
+
+def _run_of(directory: Path, data: Data, trainer: Trainer, say: Callable[[str], None]) -> TrainRun:
+    run = TrainRun(
+        directory=directory,
+        captioner=directory / "captioner",
+        images=data.images,
+        captions=data.captions,
+        cut=data.cut,
+        skipped=data.skipped,
+        resumed_from=trainer.step,
+        steps=trainer.plan.steps,
+    )
+    trained = sum(parameter.numel() for parameter in trainer.parameters.values())
+    whole = sum(parameter.numel() for parameter in trainer.model.parameters())
+    say(
+        f"{run.images:,} images, {run.captions:,} captions ({run.cut:,} cut to the context); {trained / 1e6:.2f} "
+        f"of {whole / 1e6:.2f} million parameters are trained on {trainer.accelerator.device}"
+        + (f"; going on after step {trainer.step}" if trainer.step else "")
+    )
+    return run
+
+
+def _plan(recipe: Recipe, steps: int, schedule: int, looks_every: int | None) -> Plan:
+    warmup = min(_MOST_WARMUP, schedule // 20) if recipe.warmup is None else min(recipe.warmup, schedule)
     return Plan(
-        steps=recipe.steps,
+        steps=steps,
+        schedule_steps=schedule,
         lr=recipe.lr,
         warmup=warmup,
         weight_decay=recipe.weight_decay,
@@ -162,10 +194,14 @@ def _plan(recipe: Recipe) -> Plan:
         checkpoint_every=recipe.checkpoint_every,
         keep_checkpoints=recipe.keep_checkpoints,
         log_every=recipe.log_every,
+        evaluate_every=looks_every,
+        micro_batch=recipe.micro_batch,
+        checkpoint_activations=recipe.checkpoint_activations,
+        compile=recipe.compile,
     )
 
 
-def _facts(recipe: Recipe, start: Start, held: TrainingSet, precision: str) -> dict[str, Any]:
+def _facts(recipe: Recipe, start: Start, data: Data, precision: str) -> dict[str, Any]:
     """Return what decides every step: a stopped run goes on only under the same."""
     meant = meaning_of(recipe)
     for name in ("source", "init", "save_dtype", "precision"):  # the first two by what they hold, below
@@ -175,15 +211,16 @@ def _facts(recipe: Recipe, start: Start, held: TrainingSet, precision: str) -> d
         "precision": precision,
         "init": start.came_from.get("digest", "random"),
         "tokenizer": start.tokenizer.digest,
-        "data": held.digest,
+        "data": data.digest,
     }
 
 
-def _card(recipe: Recipe, start: Start, held: TrainingSet, directory: Path) -> dict[str, Any]:
+def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     what = "fine-tuning data" if start.came_from else "training data"
     licences = {"weights": "unspecified", **start.licences}
     name = recipe.name or directory.name
-    licences[what if what not in licences else f"{what} of {name}"] = recipe.data_licence
+    of_data = licences_of(recipe.source)
+    licences[what if what not in licences else f"{what} of {name}"] = _data_licence(recipe, of_data)
     meant = {key: value for key, value in meaning_of(recipe).items() if key != "init"}  # it may be a path
     return {
         "name": name,
@@ -193,16 +230,30 @@ def _card(recipe: Recipe, start: Start, held: TrainingSet, directory: Path) -> d
         ),
         **({"knows_only": knows_only} if (knows_only := recipe.knows_only or start.knows_only) else {}),
         "init": start.came_from or None,
+        "commercial_use": of_data.commercial_use,
         "recipe": meant,
-        "data": {"images": len(held.keys), "captions": held.num_captions, "digest": held.digest},
+        "data": {"images": data.images, "captions": data.captions, "digest": data.digest},
+        **result,
     }
 
 
-def _directory(recipe: Recipe) -> Path:
-    """Make the run's folder, or find it; raise UserError if it is finished, or something else is there."""
+def _data_licence(recipe: Recipe, found: DataLicences) -> str:
+    """Return the recipe's word for the data's licence, or what its data card says."""
+    images, captions = "; ".join(found.images), "; ".join(found.captions)
+    if recipe.data_licence != UNSPECIFIED or (images, captions) == (UNSPECIFIED, UNSPECIFIED):
+        return recipe.data_licence
+    return images if images == captions else f"images: {images}; captions: {captions}"
+
+
+def _folder(recipe: Recipe) -> Path:
+    """Return the run's folder: the recipe's, or one named by what it does."""
     asked = json.dumps([meaning_of(recipe), recipe.source.model_dump(mode="json")], sort_keys=True)
     name = f"{recipe.job}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
-    directory = Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
+    return Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
+
+
+def _refuse_unless_ours(directory: Path) -> None:
+    """Make the folder, or find it; raise UserError if its run is finished, or something else is there."""
     if (directory / "captioner").exists():
         raise UserError(
             f"{directory}: this run is finished, its captioner is {directory / 'captioner'}; name another output"
@@ -215,7 +266,6 @@ def _directory(recipe: Recipe) -> Path:
         raise UserError(f"output {directory}: a file stands where a folder is needed; name another output") from None
     except PermissionError:
         raise UserError(f"output {directory}: may not be written; name another output") from None
-    return directory
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from captioners.core.errors import UserError
-from captioners.data.batches import captions_of
+from captioners.data.licences import licences_of
 from captioners.data.source import Source
+from captioners.data.training_set import captions_of
 from captioners.decoding.values import Beam, Sample
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.finetune_recipe import FinetuneRecipe
@@ -50,9 +51,11 @@ def start_of(recipe: Recipe, source: Source, directory: Path) -> Start:
 
 
 def check_licence(recipe: Recipe) -> None:
-    """Raise UserError if the captioner to start from forbids commercial use and the recipe does not allow that."""
+    """Raise UserError if data or captioner to start from forbid commercial use, and the recipe does not allow it."""
+    if refusal := licences_of(recipe.source).refusal(recipe.allow_noncommercial):
+        raise UserError(f"source: {refusal}")
     known = find(recipe.init) if isinstance(recipe, FinetuneRecipe) else None
-    if known is not None and known.noncommercial and not getattr(recipe, "allow_noncommercial", False):
+    if known is not None and known.noncommercial and not recipe.allow_noncommercial:
         raise UserError(
             f"captioner {known.name} has a non-commercial licence ({known.licences.get('weights', 'see its card')}); "
             "say `allow_noncommercial=true` if your use allows that"

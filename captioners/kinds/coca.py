@@ -25,7 +25,7 @@ from captioners.kinds._device import device_named, dtype_of, free_memory
 from captioners.kinds._encode import CPU_BATCH, GPU_BATCH, encoder
 from captioners.kinds._selftest import self_test
 from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
-from captioners.kinds.catalogue import find
+from captioners.kinds.catalogue import KnownCaptioner, find
 from captioners.models import coca
 from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, Plain
 from captioners.models.coca_step import BLOCK, CoCaStep
@@ -49,36 +49,34 @@ class CocaCaptioner:
     """A CoCa, loaded and ready to be opened.
 
     Args:
-        captioner: what `kinds.catalogue.find` understands.
+        captioner: what `kinds.catalogue.find` understands, or gave.
         precision: fp32, bf16, or auto (bf16 on CUDA of capability 8.0 and newer, else fp32).
         exact: captions do not depend on their company, bit for bit; None: on for fp32 on a CPU.
         device: auto, cpu, cuda or cuda:N.
         context_length: token slots to resize the context to; None keeps the captioner's.
+        loaded: its parts, where they are in memory already, such as a model in training.
     """
 
     def __init__(
         self,
-        captioner: str,
+        captioner: str | KnownCaptioner,
         *,
         precision: str = "auto",
         exact: bool | None = None,
         device: str = "auto",
         context_length: int | None = None,
+        loaded: loading.Loaded | None = None,
     ) -> None:
-        self.known = find(captioner)
+        self.known = find(captioner) if isinstance(captioner, str) else captioner
         self.device = device_named(device)
         self.dtype = dtype_of(precision, self.device)
         self.exact = self._exactness(exact)
-        loaded = loading.load(self.known)
+        loaded = loaded or loading.load(self.known)
         self.loaded = loaded.coca
         if context_length is not None:
             self.loaded = coca.resize_context(self.loaded, coca.context_rows(context_length))
-        self.tokenizer, self._licences, self.recommended_decoding = (
-            loaded.tokenizer,
-            loaded.licences,
-            loaded.recommended,
-        )
-        self._knows_only = loaded.knows_only
+        self.tokenizer, self._licences, self._knows_only = loaded.tokenizer, loaded.licences, loaded.knows_only
+        self.recommended_decoding = loaded.recommended
         self._rules = rules.rules_for(self.tokenizer.keeps_spaces)
         self.preprocess = Preprocess({"size": self._image_size, **self.loaded.preprocess_cfg})
         self.plan: Plan | None = None

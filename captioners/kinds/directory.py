@@ -5,6 +5,7 @@
     tokenizer.json, tokenizer_config.json, sentencepiece.model    unless it is CLIP's, which open_clip bundles
     captioner.json                the card: name, digests, licences, limits, recommended decoding
     README.md                     the card for people, and how to open the directory
+    .gitattributes                only for the Hugging Face Hub
 
 The directory appears whole or not at all: it is written beside its place, read back, and renamed.
 """
@@ -22,6 +23,7 @@ from captioners.core.errors import UserError
 from captioners.images.preprocess import Preprocess
 from captioners.kinds.catalogue import KnownCaptioner
 from captioners.kinds.loading import Loaded, fetch
+from captioners.kinds.model_card import model_card
 from captioners.models.coca import POSITIONS, LoadedCoCa, with_context
 from captioners.models.weights import State, read_weights, weights_digest
 from captioners.text.fast import FastTokenizer
@@ -33,15 +35,15 @@ WEIGHTS = "open_clip_model.safetensors"
 _SPARE_BYTES = 16 << 20  # what the small files and the file system's own books may need besides the weights
 
 
-def write_captioner(known: KnownCaptioner, loaded: Loaded, out: str | Path) -> Path:
-    """Write a loaded captioner's directory, its own card carried on, and return its path."""
+def write_captioner(known: KnownCaptioner, loaded: Loaded, out: str | Path, *, repository: str | None = None) -> Path:
+    """Write a loaded captioner's directory, its own card carried on, and return its path; see `write_open_clip`."""
     card = {
         "name": known.name,
         "licences": loaded.licences,
         # Defaults written out: they may change, what this captioner recommends may not.
         "recommended_decoding": loaded.recommended.model_dump(mode="json", exclude_none=True),
     }
-    return write_open_clip(loaded.coca, loaded.tokenizer, card | _own_card(known), out)
+    return write_open_clip(loaded.coca, loaded.tokenizer, card | _own_card(known), out, repository=repository)
 
 
 def _own_card(known: KnownCaptioner) -> dict[str, Any]:
@@ -59,11 +61,13 @@ def write_open_clip(
     out: str | Path,
     *,
     save_dtype: SaveDtype = "fp32",
+    repository: str | None = None,
 ) -> Path:
     """Write a captioner's directory and return its path.
 
     `card` may say `name`, `licences`, `recommended_decoding` and more; what can be computed is. With `fp16` the weights
-    are rounded; digest and card are those of the rounded captioner, in fp32, as every loader makes it again. Raises
+    are rounded; digest and card are those of the rounded captioner, in fp32, as every loader makes it again.
+    `repository`: ORG/NAME on the Hugging Face Hub where it will be, "" if that is not known yet; None: nowhere. Raises
     UserError when `out` is not free, when the tokenizer and the model don't fit each other, or when the disk is full.
     """
     target = Path(out).expanduser().absolute()
@@ -73,7 +77,7 @@ def write_open_clip(
     stored = _as(state, torch.float16) if save_dtype == "fp16" else state
     if save_dtype == "fp16":
         state = _as(stored, torch.float32)
-    config = _config(loaded, tokenizer, state)
+    config = _config(loaded, tokenizer, state, repository)
     full_card = _card(loaded, tokenizer, card, config, state)
     target.parent.mkdir(parents=True, exist_ok=True)
     _refuse_unless_room(stored, target)
@@ -86,7 +90,7 @@ def write_open_clip(
         (draft / WEIGHTS).chmod((draft / "open_clip_config.json").stat().st_mode)
         _write_tokenizer(tokenizer, draft)
         _write_json(full_card, draft / "captioner.json")
-        (draft / "README.md").write_text(_readme(full_card, config), encoding="utf-8")
+        _write_readme(full_card, config, draft, repository)
         _read_back(draft, full_card, config, state)
         if target.exists():
             target.rmdir()  # empty, as was made sure of; not every system renames onto it
@@ -117,7 +121,7 @@ def _refuse_unless_room(state: State, target: Path) -> None:
         raise UserError(f"{target}: out of disk: {found}; free some space or name another place")
 
 
-def _config(loaded: LoadedCoCa, tokenizer: Tokenizer, state: State) -> dict[str, Any]:
+def _config(loaded: LoadedCoCa, tokenizer: Tokenizer, state: State, repository: str | None) -> dict[str, Any]:
     length = state[POSITIONS].shape[0] - 1  # without CLS; the table, not the configuration, is what the model has
     model_cfg = with_context(loaded.model_cfg, length)
     text_cfg = model_cfg["text_cfg"]
@@ -125,7 +129,7 @@ def _config(loaded: LoadedCoCa, tokenizer: Tokenizer, state: State) -> dict[str,
         text_cfg.pop("hf_tokenizer_name", None)
     else:
         # Of a local directory open_clip only asks whether there is a name, and then reads the tokenizer beside it.
-        text_cfg["hf_tokenizer_name"] = text_cfg.get("hf_tokenizer_name") or "this-directory"
+        text_cfg["hf_tokenizer_name"] = repository or text_cfg.get("hf_tokenizer_name") or "this-directory"
     if text_cfg.get("vocab_size", 49408) != tokenizer.vocab_size:
         found = f"the tokenizer has {tokenizer.vocab_size:,} ids and the model {text_cfg.get('vocab_size', 49408):,}"
         raise UserError(f"{found}; they were not made for each other: export the captioner with its own tokenizer")
@@ -169,6 +173,14 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def _write_readme(card: Mapping[str, Any], config: Mapping[str, Any], folder: Path, repository: str | None) -> None:
+    own_tokenizer = "hf_tokenizer_name" in config["model_cfg"]["text_cfg"]
+    text = model_card(card, repository=repository, own_tokenizer=own_tokenizer)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    if repository is not None:  # the Hub takes large files by way of git's large file storage
+        (folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n", encoding="utf-8")
+
+
 def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     if isinstance(tokenizer, SentencePieceTokenizer | FastTokenizer):
         tokenizer.save(folder)
@@ -181,51 +193,3 @@ def _read_back(folder: Path, card: Mapping[str, Any], config: Mapping[str, Any],
         raise UserError(f"{folder.parent}: the weights came back from the disk changed; check the disk, then try again")
     if load_tokenizer(config["model_cfg"], folder).digest != card["tokenizer_digest"]:
         raise UserError("the tokenizer cleans text in a way that its configuration does not say; set tokenizer_kwargs")
-
-
-def _readme(card: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    hub = "" if "hf_tokenizer_name" not in config["model_cfg"]["text_cfg"] else _ON_THE_HUB
-    licences = "\n".join(f"| {what} | {licence} |" for what, licence in card["licences"].items())
-    decoding = json.dumps(card["recommended_decoding"]) if card["recommended_decoding"] else "the default"
-    return _README.format(
-        **{key: card[key] for key in ("name", "max_tokens", "context_length", "tokenizer", "weights_digest")},
-        millions=card["num_parameters"] / 1e6,
-        licences=licences,
-        decoding=decoding,
-        hub=hub,
-    )
-
-
-_ON_THE_HUB = """
-On the Hugging Face Hub, set `text_cfg.hf_tokenizer_name` in `open_clip_config.json` to the repository's own name:
-there open_clip fetches the tokenizer by that name, not from beside the configuration.
-"""
-
-_README = """---
-library_name: open_clip
-pipeline_tag: image-to-text
-tags: [coca, image-captioning]
----
-# {name}
-
-A CoCa captioner (arXiv 2205.01917) of {millions:.1f} million parameters. It writes captions of up to {max_tokens}
-tokens (context length {context_length}; tokenizer: {tokenizer}).
-
-| what | licence |
-|---|---|
-{licences}
-
-Recommended decoding: {decoding}. Weights digest: `{weights_digest}`.
-
-## Open it
-
-With captioners, which decodes fast and exactly:
-
-    captioners caption PHOTO.jpg --captioner THIS_DIRECTORY
-
-With plain open_clip (3.3 or newer), for features, logits or further training:
-
-    import open_clip
-    model, _, preprocess = open_clip.create_model_and_transforms("local-dir:THIS_DIRECTORY")
-    tokenizer = open_clip.get_tokenizer("local-dir:THIS_DIRECTORY")
-{hub}"""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from captioners.core.errors import CaptionersError, NotFoundError, UserError, near
 from captioners.decoding.values import Beam, Sample, parse_decoding
-from captioners.kinds.catalogue import TINY, KnownCaptioner
+from captioners.kinds.catalogue import CONFIG, TINY, KnownCaptioner
 from captioners.models import coca
 from captioners.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -43,7 +43,7 @@ def fetch(known: KnownCaptioner) -> Path | None:
         repo = _repository_of_tag(origin.model, origin.tag)
         return _first_file(known, repo, _HUB_FILES)
     if origin.kind == "hub":
-        folder = _download(known, origin.where, "open_clip_config.json").parent
+        folder = _download(known, origin.where, CONFIG).parent
         for name in _HUB_TOKENIZER:
             _optional(known, origin.where, name)
         if not any((folder / name).exists() for name in coca.WEIGHT_FILES):
@@ -75,6 +75,23 @@ def load(known: KnownCaptioner) -> Loaded:
     licences = {str(k): str(v) for k, v in (card.get("licences") or known.licences).items()}
     knows_only = str(card.get("knows_only") or "")
     return Loaded(loaded, load_tokenizer(loaded.model_cfg, folder), licences, recommended, knows_only)
+
+
+def tokenizer_of(known: KnownCaptioner) -> tuple[Tokenizer, int]:
+    """Return a captioner's tokenizer and context length without its weights, as far as they are elsewhere."""
+    origin = known.origin
+    if origin.kind in ("directory", "hub"):
+        where = Path(origin.where).expanduser()
+        file = where / CONFIG if origin.kind == "directory" else _download(known, origin.where, CONFIG)
+        if origin.kind == "hub":
+            for name in _HUB_TOKENIZER:
+                _optional(known, origin.where, name)
+        if not file.is_file():
+            raise NotFoundError(f"captioner {known.name}: {file} does not exist")
+        config, folder = json.loads(file.read_text(encoding="utf-8"))["model_cfg"], file.parent
+    else:
+        config, folder = dict(TINY) if origin.model == "tiny" else coca.architecture(origin.model), None
+    return load_tokenizer(config, folder), int(config["text_cfg"]["context_length"])
 
 
 def is_cached(known: KnownCaptioner) -> bool:

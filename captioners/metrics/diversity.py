@@ -4,36 +4,17 @@ All numbers fall with the count of captions m and with their length, so they are
 beside them. They are blind to meaning: a contradiction is as diverse as a paraphrase. Read them with faithfulness.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from math import nan, sqrt
 from types import MappingProxyType
 
 from captioners.core.errors import UserError
 from captioners.metrics.metric import Metric
-
-TOKENIZER = "ptb-like-1"
-"""Names `words` in what is printed; another name when it splits otherwise."""
-
-_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-
-Words = tuple[str, ...]
-
-
-def words(text: str) -> Words:
-    """Return a caption's words: lower case, letters and digits with one apostrophe part, no punctuation.
-
-    Papers use the Java tokenizer of the Penn Treebank, which keeps "two-tone" whole and splits "it's"; numbers differ
-    a little from theirs.
-
-    >>> words("It's a two-tone circle.")
-    ("it's", 'a', 'two', 'tone', 'circle')
-    """
-    return tuple(_WORD.findall(text.lower()))
+from captioners.metrics.tokens import Words, grams, split_all
 
 
 def _grams(captions: Sequence[Words], n: int) -> list[Words]:
-    return [caption[i : i + n] for caption in captions for i in range(len(caption) - n + 1)]
+    return [gram for caption in captions for gram in grams(caption, n)]
 
 
 def div_n(captions: Sequence[Words], n: int) -> float:
@@ -99,5 +80,5 @@ def diversity(images: Sequence[Sequence[str]]) -> dict[Metric, list[float]]:
             f"diversity is compared at an equal number of captions an image, and these have {counts[0]} to "
             f"{counts[-1]}; give the same number of each"
         )
-    split = [[words(text) for text in captions] for captions in images]
+    split = [split_all(captions) for captions in images]
     return {metric: [metric.checked(of(captions)) for captions in split] for metric, of in METRICS.items()}

@@ -101,6 +101,12 @@ def _construct(config: Config) -> nn.Module:
     return model
 
 
+def outline(config: Config) -> nn.Module:
+    """Return a CoCa without weights, on the meta device: its shapes alone, at no cost."""
+    with torch.device("meta"):
+        return _construct(config)
+
+
 def build(config: Config, seed: int = 0) -> nn.Module:
     """Return a CoCa with random weights that depend on (config, seed) alone; the global random state stays."""
     with torch.random.fork_rng(devices=[]):
@@ -128,8 +134,7 @@ def from_state(config: Config, state: State, source: str) -> nn.Module:
     Raises:
         UserError: the tensors do not fit the architecture.
     """
-    with torch.device("meta"):
-        model = _construct(config)
+    model = outline(config)
     fit(model, state, source)
     lengths = {"text": state[POSITIONS].shape[0], "text_decoder": int(config["multimodal_cfg"]["context_length"])}
     for name, rows in lengths.items():  # not in a file, so still without a value

@@ -70,9 +70,9 @@ def cost_of(model: Any) -> Cost:
     """Count an open_clip `CoCa`; it may lie on the meta device, for nothing is computed."""
     visual, text, decoder = model.visual, model.text.transformer, model.text_decoder
     width, layers = decoder.width, len(decoder.cross_attn)
-    image_tokens, encode = _encode(visual)
+    image_tokens, encode = image_work(visual)
     key_value = layers * 2 * width * width
-    weights = _matrices([*text.resblocks, *decoder.resblocks, *decoder.cross_attn]) - key_value
+    weights = matrices([*text.resblocks, *decoder.resblocks, *decoder.cross_attn]) - key_value
     return Cost(
         encode=encode,
         memory=2.0 * image_tokens * key_value,
@@ -84,16 +84,17 @@ def cost_of(model: Any) -> Cost:
     )
 
 
-def _matrices(modules: Iterable[nn.Module]) -> int:
+def matrices(modules: Iterable[nn.Module]) -> int:
+    """Return how many weights their matrices have."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters() if parameter.ndim == 2)
 
 
-def _encode(visual: Any) -> tuple[int, float]:
+def image_work(visual: Any) -> tuple[int, float]:
     """Return how many image tokens come out of a vision transformer, and the operations per image."""
     positions, width = visual.positional_embedding.shape
     blocks = visual.transformer.resblocks
     patches = visual.grid_size[0] * visual.grid_size[1]
-    flops = 2.0 * patches * visual.conv1.weight.numel() + 2.0 * positions * _matrices(blocks)
+    flops = 2.0 * patches * visual.conv1.weight.numel() + 2.0 * positions * matrices(blocks)
     flops += 4.0 * len(blocks) * positions**2 * width
     pool = visual.attn_pool
     if pool is None:

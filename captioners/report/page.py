@@ -7,11 +7,10 @@ Captions come from models and shards, so all text is escaped; only our own style
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from hashlib import sha256
-from typing import Any, Literal
+from typing import Literal
 
 from captioners.report.histogram import Histogram
+from captioners.report.html import render_page
 
 Mark = Literal["true", "false", "unparseable"]
 """What a judge found in a caption."""
@@ -35,8 +34,8 @@ class Picture:
     """One image with every member's captions."""
 
     key: str
-    shard: str
-    captions: Mapping[str, Sequence[Caption]]
+    shard: str = ""
+    captions: Mapping[str, Sequence[Caption]] = field(default_factory=dict)
     """Member's name -> its draws."""
     thumbnail: bytes = b""
     """A JPEG, or nothing."""
@@ -98,6 +97,8 @@ class Section:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
+    wordy: bool = False
+    """Cells are sentences, not numbers: from the left, broken where they must be."""
 
     @property
     def anchor(self) -> str:
@@ -142,31 +143,4 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML text."""
-    environment = _environment()
-    style, script = (environment.get_template(name).render() for name in ("style.css", "filter.js"))
-    return str(
-        environment.get_template("page.html.j2").render(
-            page=page, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script)
-        )
-    )
-
-
-@cache
-def _environment() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("captioners.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    environment.filters["logprob"] = lambda number: f"{number:.2f}".replace("-", "−")
-    return environment
-
-
-def _hash(text: str) -> str:
-    """Return a content policy's name of an inline style or script."""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+    return render_page("page.html.j2", "filter.js", page=page)

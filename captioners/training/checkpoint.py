@@ -4,6 +4,8 @@ checkpoints/step-00000100/
     model.safetensors        every tensor of the model
     optimizer.safetensors    AdamW's state of each trained parameter: NAME/exp_avg, NAME/exp_avg_sq, NAME/step
     state.json               the step, and what else the run wants to know again
+    evaluated.json           only there when the evaluation of this step is done: what it said
+checkpoints/best-00000100/   the best by the evaluation's score: weights and state
 
 No generator's state is kept, because none is used: the position says what comes next. Nothing is pickled.
 """
@@ -25,7 +27,9 @@ from torch import Tensor, nn
 from captioners.core.errors import UserError
 
 _WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_EVALUATED = "evaluated.json"
 _NAME = re.compile(r"step-(\d{8})")
+_BEST = re.compile(r"best-(\d{8})")
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,60 @@ class Checkpoints:
     def latest(self) -> Found | None:
         """Return the last checkpoint, or None; raise UserError if its own account of itself is damaged."""
         found = self._all()
-        if not found:
-            return None
-        file = found[-1] / _STATE
+        return _found(found[-1]) if found else None
+
+    def mark_evaluated(self, step: int, said: str | None) -> None:
+        """Note that the checkpoint of a step was evaluated, and what was said of it (a reason to stop, or None)."""
+        folder = self.folder / f"step-{step:08d}"
+        draft = folder / f".{_EVALUATED}.{os.getpid()}"
+        draft.write_text(json.dumps({"said": said}), encoding="utf-8")
+        draft.replace(folder / _EVALUATED)
+
+    def evaluation(self, step: int) -> tuple[bool, str | None]:
+        """Return whether the checkpoint of a step was evaluated, and what was said."""
         try:
-            state = dict(json.loads(file.read_text(encoding="utf-8")))
-            return Found(found[-1], int(state["step"]), state)
+            said = json.loads((self.folder / f"step-{step:08d}" / _EVALUATED).read_text(encoding="utf-8"))["said"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{file}: damaged; remove {found[-1]} to go on from the checkpoint before it") from None
+            return False, None
+        return True, said
+
+    def keep_best(self, step: int, score: float) -> bool:
+        """Keep the weights of a step's checkpoint as the best if its score is above that of the best so far.
+
+        The old best goes once the new one is there.
+        """
+        best = self.best()
+        if best is not None and best.state["score"] >= score:
+            return False
+        source = self.folder / f"step-{step:08d}"
+        draft = self.folder / f".best-{step:08d}.{os.getpid()}.partial"
+        self._sweep()
+        draft.mkdir()
+        state = json.loads((source / _STATE).read_text(encoding="utf-8"))
+        (draft / _STATE).write_text(json.dumps({**state, "score": score}, indent=1) + "\n", encoding="utf-8")
+        try:
+            os.link(source / _WEIGHTS, draft / _WEIGHTS)  # files are written once, so both may share the bytes
+        except OSError:  # a file system without links
+            shutil.copyfile(source / _WEIGHTS, draft / _WEIGHTS)
+        for file in (*draft.iterdir(), draft):
+            _sync(file)
+        target = self.folder / f"best-{step:08d}"
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+        _sync(self.folder)
+        for old in self._bests():
+            if old != target:
+                shutil.rmtree(old)
+        return True
+
+    def best(self) -> Found | None:
+        """Return the best checkpoint, its score in `state`; None when nothing was scored yet."""
+        found = [_found(path) for path in self._bests()]
+        return max(found, key=lambda one: float(one.state["score"]), default=None)
+
+    def load_weights(self, found: Found, model: nn.Module) -> None:
+        """Put a checkpoint's weights in place; raise UserError if they do not fit."""
+        _put(_load(found.path / _WEIGHTS), model, found.path)
 
     def restore(
         self,
@@ -102,13 +152,9 @@ class Checkpoints:
         """Put a checkpoint's weights and optimizer state in place, bit for bit; raise UserError if they do not fit."""
         weights, moments = _load(found.path / _WEIGHTS), _load(found.path / _OPTIMIZER)
         wanted = {f"{name}/{part}" for name in parameters for part in ("exp_avg", "exp_avg_sq", "step")}
-        if weights.keys() != model.state_dict().keys() or not moments.keys() <= wanted:
-            raise UserError(
-                f"{found.path}: made for another model or other trained parameters; name another output, or remove it"
-            )
-        with torch.no_grad():
-            for name, tensor in model.state_dict().items():
-                tensor.copy_(weights[name])
+        if not moments.keys() <= wanted:
+            raise _another(found.path)
+        _put(weights, model, found.path)
         for name, parameter in parameters.items():
             parts = {part: moments.get(f"{name}/{part}") for part in ("exp_avg", "exp_avg_sq", "step")}
             if parts["step"] is not None:
@@ -120,8 +166,31 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
-        for draft in self.folder.glob(".step-*.partial"):
+        for draft in self.folder.glob(".*.partial"):
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _bests(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("best-*") if _BEST.fullmatch(path.name) and path.is_dir())
+
+
+def _found(path: Path) -> Found:
+    try:
+        state = dict(json.loads((path / _STATE).read_text(encoding="utf-8")))
+        return Found(path, int(state["step"]), state)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path / _STATE}: damaged; remove {path} to go on from the checkpoint before it") from None
+
+
+def _put(weights: Mapping[str, Tensor], model: nn.Module, path: Path) -> None:
+    if weights.keys() != model.state_dict().keys():
+        raise _another(path)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(weights[name])
+
+
+def _another(path: Path) -> UserError:
+    return UserError(f"{path}: made for another model or other trained parameters; name another output, or remove it")
 
 
 def _state_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from captioners.core.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
-Tracker = Literal["tensorboard"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 @contextmanager
@@ -23,12 +23,14 @@ def accelerator_for(
 ) -> Iterator[Accelerator]:
     """Yield an accelerator; weights stay fp32, bf16 is autocast. Trackers write below `folder`.
 
+    Started by `torchrun` or `accelerate launch`, this process is one of several (NCCL on GPUs, gloo on CPUs).
+
     Raises:
         UserError: no such device here, or the package of a tracker is not installed.
     """
     for tracker in trackers:
         if find_spec(tracker) is None:
-            raise UserError(f"trackers: {tracker} is not installed; pip install 'captioners[{tracker}]'")
+            raise UserError(f"trackers: the package {tracker} is not installed; pip install 'captioners[{tracker}]'")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: torch sees no CUDA device here; take device auto or cpu ('captioners doctor')")
     on_cpu = device == "cpu" or not torch.cuda.is_available()
@@ -41,10 +43,6 @@ def accelerator_for(
         project_dir=str(folder),
     )
     try:
-        if accelerator.num_processes > 1:
-            raise UserError(
-                f"{accelerator.num_processes} processes were started; training runs in one: leave out the launcher"
-            )
         if trackers:
             accelerator.init_trackers("trackers")
         yield accelerator

@@ -1,27 +1,30 @@
-"""The training loop: batches by position, a step, a record, a checkpoint; stopped at any moment, continued exactly."""
+"""The training loop: batches by position, a step, a record, a checkpoint; stopped at any moment, continued exactly.
+
+On several processes each reads its share of a step's batch; the main one alone writes. Before each step all of them say
+what they bring, and whether one was asked to stop or could not read: so they go on together or stop together.
+"""
 
 import json
-import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
-from captioners.core.errors import InterruptedRunError, NeedsLookError, UserError
+from captioners.core.errors import InterruptedRunError, UserError
 from captioners.data.batches import Batch, Batches
-from captioners.training.checkpoint import Checkpoints
-from captioners.training.metrics_log import MetricsLog
-from captioners.training.objective import CoCaObjective, LossParts, Tune
+from captioners.models.coca_blocks import Blocks
+from captioners.training.agreement import agree
+from captioners.training.checkpoint import Checkpoints, Found
+from captioners.training.divergence import diverged
+from captioners.training.gradients import Count, GlobalGradient, Images, Losses
+from captioners.training.interruption import stop_signals
+from captioners.training.metrics_log import Reporter
+from captioners.training.micro_batches import find_micro_batch
+from captioners.training.objective import CoCaObjective
 from captioners.training.optimizer import (
     MAX_NORM,
     learning_rate,
@@ -29,65 +32,25 @@ from captioners.training.optimizer import (
     set_learning_rate,
     trained_parameters,
 )
+from captioners.training.plan import Evaluate, Plan, Record
+from captioners.training.ranks import Ranks
+from captioners.training.reading import reading
+from captioners.training.watch import LossWatch
 
-_SHOWN_KEYS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How long and how fast a run learns, and how often it writes."""
-
-    steps: int
-    lr: float
-    """Peak learning rate."""
-    warmup: int
-    """Steps of linear warm-up."""
-    weight_decay: float
-    tune: Tune = "all"
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
-    log_every: int = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One step, as it is shown and written to `metrics.jsonl`; losses in nats, unweighted but for `total`."""
-
-    step: int
-    """Steps done, from 1."""
-    caption: float
-    contrastive: float
-    total: float
-    lr: float
-    grad_norm: float
-    """Before clipping."""
-    samples_per_s: float
-    """Since the record before."""
-
-
-class _Step(nn.Module):
-    """What accelerate wraps: pixels and token ids to the parts of the loss."""
-
-    def __init__(self, model: nn.Module, objective: CoCaObjective, normalised: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self._objective, self._normalised = objective, normalised
-
-    def forward(self, pixels: Tensor, text: Tensor) -> LossParts:
-        return self._objective(self.model, self._normalised(pixels), text)
+__all__ = ["Plan", "Record", "Trainer"]
 
 
 class Trainer:
-    """One training run of a CoCa.
+    """One training run of a CoCa, or one process's part of it.
 
     Args:
         model: open_clip's, trained in place.
         objective: what is minimised.
-        batches: what is read, by position.
-        normalised: from uint8 [B, 3, H, W] to what the model sees.
+        batches: what is read, by position; on several processes, this one's share.
+        images: what the model sees: a function of uint8 [B, 3, H, W], or features cached of a frozen image tower.
         plan: steps, learning rate, and how often to write.
-        folder: where `checkpoints/` and `metrics.jsonl` stand.
-        accelerator: device and precision.
+        folder: where `checkpoints/`, `metrics.jsonl` and `events.jsonl` stand.
+        accelerator: device, precision and processes.
         facts: JSON-able; what must be the same for a stopped run to go on.
     """
 
@@ -96,7 +59,7 @@ class Trainer:
         model: nn.Module,
         objective: CoCaObjective,
         batches: Batches,
-        normalised: Callable[[Tensor], Tensor],
+        images: Images,
         *,
         plan: Plan,
         folder: str | Path,
@@ -105,93 +68,201 @@ class Trainer:
     ) -> None:
         self.model, self.objective, self.batches, self.plan = model, objective, batches, plan
         self.folder, self.accelerator, self.facts = Path(folder), accelerator, dict(facts)
+        self.ranks = Ranks(accelerator)
+        if objective.contrastive_weight and objective.contrastive_gradient == "open_clip_default":
+            self.facts["processes"] = self.ranks.world  # the gradient depends on it
         self.checkpoints = Checkpoints(self.folder / "checkpoints", plan.keep_checkpoints)
         self.folder.mkdir(parents=True, exist_ok=True)
         _refuse_dropout(model)
         model.to(accelerator.device).train()
         self.parameters = trained_parameters(model, objective.untrained(model, plan.tune))
-        self._bare_optimizer = make_optimizer(self.parameters, weight_decay=plan.weight_decay)
-        self.step = self._resume()
+        self._optimizer = make_optimizer(self.parameters, weight_decay=plan.weight_decay)
+        found = self._resume()
+        state = found.state if found else {}
+        self.step = found.step if found else 0
         """Steps done."""
-        self._module: Any = accelerator.prepare(_Step(model, objective, normalised))
-        self._optimizer: Any = accelerator.prepare(self._bare_optimizer)
+        self.stopped_because: str | None = None
+        """What an evaluation said when it ended the training."""
+        self._watch = LossWatch(state.get("watch"))
+        self.gradient = GlobalGradient(
+            model,
+            objective,
+            self.parameters,
+            images,
+            ranks=self.ranks,
+            micro_batch=int(state.get("micro_batch", 0)),  # 0: not known yet
+            blocks=Blocks(plan.checkpoint_activations == "blocks", plan.compile == "blocks"),
+        )
 
-    def run(self, show: Callable[[Record], None] = lambda _: None) -> None:
-        """Train to the last step; `show` is called with every record.
+    def run(
+        self,
+        show: Callable[[Record], None] = lambda _: None,
+        evaluate: Evaluate | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Train to the last step, or until an evaluation ends it (`stopped_because`).
+
+        `show` is called with every record, `evaluate` every `plan.evaluate_every` steps and after the last one, `say`
+        with what happens between; all of them on the main process alone.
 
         Raises:
-            InterruptedRunError: SIGTERM or Ctrl-C; a checkpoint was written, and the same command goes on from it.
-            NeedsLookError: the loss or the gradient is no number; the last checkpoint is as it was.
+            InterruptedRunError: SIGTERM or Ctrl-C; a checkpoint was written, and the same command goes on from it. Or
+                another process failed.
+            NeedsLookError: the loss explodes, or it or its gradient is no number; the last checkpoint is as it was.
         """
-        log = MetricsLog(self.folder / "metrics.jsonl", self.step)
+        told = Reporter(self.folder, self.step, show, say, writes=self.ranks.is_main)
         try:
-            with _stop_signals() as stop, self._read(self.step) as batches:
-                self._train(batches, stop, log, show)
+            if self.step and self._evaluated(evaluate):
+                return
+            steps = range(self.step, self.plan.steps)
+            with stop_signals() as stop, reading(self.batches, steps, self.accelerator.device) as batches:
+                self._train(batches, stop, told, evaluate)
         finally:
-            log.close()
+            told.close()
 
-    def _train(
-        self, batches: Iterator[Batch], stop: list[str], log: MetricsLog, show: Callable[[Record], None]
-    ) -> None:
-        plan, clock, since = self.plan, time.perf_counter(), self.step
+    def keep_best(self, score: float) -> bool:
+        """Keep the last checkpoint as the best if `score` is the highest so far; for `evaluate` to call."""
+        return self.checkpoints.keep_best(self.step, score)
+
+    def restore_best(self) -> Found | None:
+        """Put the best checkpoint's weights into the model, on every process; None if none was kept."""
+        best = self.checkpoints.best()
+        if best is not None:
+            self.checkpoints.load_weights(best, self.model)
+        return best
+
+    def rehearse(self, steps: int = 20) -> float:
+        """Return the seconds of a step, over some steps of the run's own first batches that leave no trace.
+
+        The learning rate is 0, and the optimizer forgets. Going on with a run, the optimizer's part is left out.
+        """
+        coming = [self.batches.batch(step) for step in range(self.step, self.step + steps)]
+        self._know_micro_batch(coming[0], lambda *_, **__: None)
+        set_learning_rate(self._optimizer, 0.0)
+        clock = 0.0
+        for number, batch in enumerate(coming):
+            clock = time.perf_counter() if number == min(1, steps - 1) else clock  # the first one warms up
+            self.gradient(batch, self.ranks.told(Count.of(batch)))
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), MAX_NORM).item()
+            if not self.step:
+                self._optimizer.step()
+            self._optimizer.zero_grad()
+        if not self.step:
+            self._optimizer.state.clear()
+        return (time.perf_counter() - clock) / max(1, steps - 1)
+
+    def _train(self, batches: Iterator[Batch], stop: list[str], told: Reporter, evaluate: Evaluate | None) -> None:
+        plan, clock, since = self.plan, time.perf_counter(), 0
         while self.step < plan.steps:
-            if stop:
-                self._save()
-                raise InterruptedRunError(
-                    f"{stop[0]}: stopped after step {self.step} of {plan.steps}; the checkpoint is in "
-                    f"{self.checkpoints.folder}: run the same command again to go on"
-                )
-            batch = next(batches)
-            rate = learning_rate(self.step, peak=plan.lr, warmup=plan.warmup, total=plan.steps)
-            values = self._one_step(batch, rate)
+            agreed = agree(self.ranks, batches, stop)
+            if isinstance(agreed, str):
+                raise self._interrupted(agreed)
+            batch, counts = agreed
+            self._know_micro_batch(batch, told.event)
+            rate = learning_rate(self.step, peak=plan.lr, warmup=plan.warmup, total=plan.schedule_steps or plan.steps)
+            losses, norm = self._one_step(batch, counts, rate)
             self.step += 1
+            since += sum(count.images for count in counts)
             if self.step % plan.log_every == 0 or self.step in (1, plan.steps):
                 now = time.perf_counter()
-                pace = (self.step - since) * len(batch.keys) / (now - clock)
-                clock, since = now, self.step
-                record = Record(step=self.step, lr=rate, samples_per_s=round(pace, 1), **values)
-                log.write(vars(record))
+                record = Record(
+                    step=self.step,
+                    lr=rate,
+                    grad_norm=norm,
+                    samples_per_s=round(since / (now - clock), 1),
+                    **vars(losses),
+                )
+                clock, since = now, 0
                 self.accelerator.log({k: v for k, v in vars(record).items() if k != "step"}, step=self.step)
-                show(record)
-            if self.step % plan.checkpoint_every == 0 or self.step == plan.steps:
+                told.record(record)
+            last = self.step == plan.steps
+            due = self.step % plan.checkpoint_every == 0 or self._is_evaluated(evaluate)
+            if last or (due and not self._watch.is_suspicious):
                 self._save()
+            if self._evaluated(evaluate):
+                return
 
-    def _one_step(self, batch: Batch, rate: float) -> dict[str, float]:
-        set_learning_rate(self._bare_optimizer, rate)
-        # Token ids stay on the CPU: what their values decide is decided there, without waiting for a GPU.
-        parts = self._module(batch.pixels.to(self.accelerator.device, non_blocking=True), batch.text)
-        self.accelerator.backward(parts.total)
-        norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), MAX_NORM)
-        seen = torch.stack([parts.caption.detach(), parts.contrastive.detach(), parts.total.detach(), norm]).tolist()
-        values = dict(zip(("caption", "contrastive", "total", "grad_norm"), seen, strict=True))
-        if not all(map(math.isfinite, seen)):
-            raise self._diverged(batch, values)
+    def _interrupted(self, signal: str) -> InterruptedRunError:
+        if not self._watch.is_suspicious:
+            self._save()
+        return InterruptedRunError(
+            f"{signal}: stopped after step {self.step} of {self.plan.steps}; the checkpoint is in "
+            f"{self.checkpoints.folder}: run the same command again to go on"
+        )
+
+    def _one_step(self, batch: Batch, counts: list[Count], rate: float) -> tuple[Losses, float]:
+        set_learning_rate(self._optimizer, rate)
+        losses = self.gradient(batch, counts)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), MAX_NORM))
+        wrong = self._watch.see(losses.total, norm)
+        if wrong is not None:
+            values = {**vars(losses), "grad_norm": norm}
+            raise diverged(self.folder, self.step + 1, wrong, values, self.gradient.blamed(batch), self.ranks)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.objective.after_step(self.model)
-        return values
+        return losses, norm
 
-    def _diverged(self, batch: Batch, values: Mapping[str, float]) -> NeedsLookError:
-        file = self.folder / "diverged.json"
-        shown = {name: str(value) for name, value in values.items()}
-        file.write_text(json.dumps({"step": self.step + 1, **shown, "keys": batch.keys}, indent=1) + "\n")
-        found = self.checkpoints.latest()
-        kept = f"the checkpoint of step {found.step} is kept" if found else "no checkpoint was written yet"
-        more = f" and {len(batch.keys) - _SHOWN_KEYS} more" if len(batch.keys) > _SHOWN_KEYS else ""
-        return NeedsLookError(
-            f"step {self.step + 1}: the loss or its gradient is no number (caption {values['caption']}, contrastive "
-            f"{values['contrastive']}, gradient {values['grad_norm']}) on the batch of "
-            f"{', '.join(batch.keys[:_SHOWN_KEYS])}{more} (all in {file}); {kept}. Look at these samples, or train "
-            "afresh with a smaller lr"
+    def _know_micro_batch(self, batch: Batch, event: Callable[..., None]) -> None:
+        """Settle how many images go through the model at once, once."""
+        gradient = self.gradient
+        gradient.halved = lambda size: event(
+            self.step, f"out of memory: the micro-batch is now {size} images", micro_batch=size
         )
+        if gradient.micro_batch:
+            return
+        asked = self.plan.micro_batch
+        if asked != "auto":
+            gradient.micro_batch = len(batch.keys) if asked == "whole" else asked
+            return
+        # All batches are as large, but not all captions as long: those of the trial fill the context.
+        coca: Any = self.model
+        longest = batch.text.new_ones(len(batch.text), coca.text.context_length)
+        worst = Batch(batch.keys, batch.pixels, longest, batch.owner, batch.images)
+        # The optimizer's two moments come with the first step.
+        moments = [] if self._optimizer.state else [torch.empty_like(p) for p in self.parameters.values() for _ in "mv"]
+        found = find_micro_batch(lambda size: gradient.trial(worst, size), len(batch.keys), self.accelerator.device)
+        del moments
+        gradient.micro_batch = min(self.ranks.told(found))
+        text = f"micro-batch: {gradient.micro_batch} of {len(batch.keys)} images at once"
+        event(self.step, text, micro_batch=gradient.micro_batch)
+
+    def _is_evaluated(self, evaluate: Evaluate | None) -> bool:
+        """Whether an evaluation follows this step."""
+        every = self.plan.evaluate_every
+        return evaluate is not None and every is not None and (self.step % every == 0 or self.step == self.plan.steps)
+
+    def _evaluated(self, evaluate: Evaluate | None) -> bool:
+        """Evaluate if it is time to, unless that was done before the run was stopped; return whether to end."""
+        if not self._is_evaluated(evaluate) or (self._watch.is_suspicious and self.step < self.plan.steps):
+            return False
+
+        def work() -> str | None:
+            assert evaluate is not None
+            done, said = self.checkpoints.evaluation(self.step)
+            if not done:
+                self.model.eval()
+                try:
+                    with torch.no_grad():
+                        said = evaluate(self.step)
+                finally:
+                    self.model.train()
+                self.checkpoints.mark_evaluated(self.step, said)
+            return said
+
+        self.stopped_because = self.ranks.on_main(work)
+        return self.stopped_because is not None
 
     def _save(self) -> None:
-        self.checkpoints.save(self.step, self.model, self.parameters, self._bare_optimizer, {"facts": self.facts})
+        state = {"facts": self.facts, "micro_batch": self.gradient.micro_batch, "watch": self._watch.state()}
+        self.ranks.on_main(
+            lambda: str(self.checkpoints.save(self.step, self.model, self.parameters, self._optimizer, state))
+        )
 
-    def _resume(self) -> int:
+    def _resume(self) -> Found | None:
         found = self.checkpoints.latest()
         if found is None:
-            return 0
+            return None
         for name, ours in self.facts.items():
             theirs = found.state.get("facts", {}).get(name)
             if theirs != ours:
@@ -199,49 +270,8 @@ class Trainer:
                     f"{self.folder}: was begun with {name} {_short(theirs)}, and is to go on with {_short(ours)}; "
                     "name another output, or take back the change"
                 )
-        self.checkpoints.restore(found, self.model, self.parameters, self._bare_optimizer)
-        return found.step
-
-    @contextmanager
-    def _read(self, start: int) -> Iterator[Iterator[Batch]]:
-        """Yield the batches from step `start` on; for a GPU, each is made while the one before it is computed on."""
-        steps = range(start, self.plan.steps)
-        if self.accelerator.device.type == "cpu":  # no core is idle there
-            yield map(self.batches.batch, steps)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            yield _ahead(pool, self.batches, steps)
-
-
-def _ahead(pool: ThreadPoolExecutor, batches: Batches, steps: range) -> Iterator[Batch]:
-    coming = pool.submit(batches.batch, steps[0]) if steps else None
-    for step in steps:
-        assert coming is not None
-        batch = coming.result()
-        coming = pool.submit(batches.batch, step + 1) if step + 1 in steps else None
-        yield batch
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[str]]:
-    """Yield a list that the first SIGTERM or Ctrl-C puts its name into; a second one acts as it always does."""
-    asked: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread hears signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        asked.append("SIGTERM" if number == signal.SIGTERM else "Ctrl-C")
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self.checkpoints.restore(found, self.model, self.parameters, self._optimizer)
+        return found
 
 
 def _refuse_dropout(model: nn.Module) -> None:

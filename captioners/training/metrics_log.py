@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
+
+from captioners.training.plan import Record
 
 
 class MetricsLog:
@@ -28,6 +31,33 @@ class MetricsLog:
 
     def _lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+
+
+class Reporter:
+    """Where a run's records and events go: to files, and to who watches; nowhere on processes that do not write."""
+
+    def __init__(
+        self, folder: Path, steps: int, show: Callable[[Record], None], say: Callable[[str], None], *, writes: bool
+    ) -> None:
+        self._logs = [MetricsLog(folder / name, steps) for name in ("metrics.jsonl", "events.jsonl")] if writes else []
+        self._show, self._say = show, say
+
+    def record(self, record: Record) -> None:
+        """Report a step."""
+        if self._logs:
+            self._logs[0].write(vars(record))
+            self._show(record)
+
+    def event(self, step: int, text: str, **values: Any) -> None:
+        """Report what happened after `step` steps."""
+        if self._logs:
+            self._logs[1].write({"step": step, "event": text, **values})
+            self._say(text)
+
+    def close(self) -> None:
+        """Close the files."""
+        for log in self._logs:
+            log.close()
 
 
 def _step(line: str) -> float:

@@ -31,6 +31,10 @@ class LossParts:
     """Labels that the caption loss is a mean over."""
 
 
+ContrastiveGradient = Literal["global", "open_clip_default"]
+"""The gradient of the global batch's contrastive loss, or what open_clip's flags give when none is set."""
+
+
 class CoCaObjective(Options):
     """`caption_weight` x caption loss + `contrastive_weight` x contrastive loss; the default is the paper's."""
 
@@ -38,30 +42,34 @@ class CoCaObjective(Options):
     """Weight of the caption loss."""
     contrastive_weight: float = Field(1.0, ge=0)
     """Weight of the contrastive loss; 0 leaves its branch out, and its parameters as they are."""
+    contrastive_gradient: ContrastiveGradient = "global"
+    """global: the gradient of the global batch's loss. open_clip_default: on W processes 1/W of it (but for the
+    temperature's), as open_clip trains without `--local-loss --gather-with-grad`; on one process they are the same."""
 
-    def __call__(self, model: "nn.Module", images: "Tensor", text: "Tensor") -> LossParts:
-        """Return the loss of open_clip's `model` on normalised images [B, 3, H, W] and token ids [B, <= C].
+    def __call__(
+        self, model: "nn.Module", images: "Tensor", text: "Tensor", owner: "Tensor | None" = None
+    ) -> LossParts:
+        """Return the loss of open_clip's `model` on normalised images [B, 3, H, W] and token ids [R, <= C].
 
-        `text` may stay on the CPU, which spares a GPU all waiting. Pads (id 0) are no labels.
+        `text` may stay on the CPU, which spares a GPU all waiting. Pads (id 0) are no labels. Caption r was written of
+        image owner[r]; without `owner` there is one caption an image.
 
         Raises:
             UserError: there is no token to predict, or the model is a CoCa of a kind that is not trained here.
         """
-        import torch
-        import torch.nn.functional as F
-
         from captioners.models.coca_training import forward, trim
+        from captioners.training.losses import caption_sum, contrastive_share
 
         coca: Any = model
-        captions = trim(text, coca.text.context_length).to(images.device)
+        captions = trim(text, coca.text.context_length, owner).to(images.device)
         out = forward(model, images, captions, contrastive=self.contrastive_weight > 0)
-        caption = F.cross_entropy(out.logits, captions.labels)
+        caption = caption_sum(out.logits, captions.labels) / len(captions.labels)
         contrastive = caption.new_zeros(())
         total = self.caption_weight * caption
         if out.image_latent is not None and out.text_latent is not None:
-            scores = coca.logit_scale.exp() * out.image_latent @ out.text_latent.T
-            own = torch.arange(len(scores), device=scores.device)
-            contrastive = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+            whole = slice(0, len(out.image_latent)), slice(0, len(out.text_latent))
+            scale = coca.logit_scale.exp()
+            contrastive = contrastive_share(out.image_latent, out.text_latent, captions.owner, scale, *whole)
             total = total + self.contrastive_weight * contrastive
         return LossParts(caption, contrastive, total, len(captions.labels))
 

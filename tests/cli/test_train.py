@@ -24,7 +24,9 @@ def recipe(run_dir):
 def test_finetune_prints_plain_lines_and_ends_with_what_to_do_next(recipe, run_dir, capsys):
     assert run(["finetune", recipe, "output=mine"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("8 images, 40 captions")
+    assert said[0] == "recipe my.yaml; from captioner random-tiny"
+    assert said[1].startswith("images      8 of 8 samples")
+    assert any(line.startswith("8 images, 40 captions") for line in said)
     assert [line.split()[1] for line in said if line.startswith("step ")] == ["1/3", "2/3", "3/3"]
     assert "\r" not in "".join(said)
     assert said[-3:] == [

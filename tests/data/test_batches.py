@@ -9,9 +9,13 @@ import torch
 from PIL import Image
 
 from captioners.core.errors import UserError
-from captioners.data.batches import MemoryBatches, captions_of, read_training_set
+from captioners.data.batches import MemoryBatches
+from captioners.data.mixture_source import MixtureSource
 from captioners.data.source import Sample, Shard, Unreadable
+from captioners.data.training_set import captions_of, read_training_set
+from captioners.images.augment import Augmented, View
 from captioners.images.decode import read_image
+from captioners.images.pool import DecodePool
 from captioners.images.preprocess import Preprocess
 from captioners.models.coca import PREPROCESS
 from captioners.text.tokenizer import ClipTokenizer
@@ -184,3 +188,91 @@ def test_the_decode_profile_is_asked_for():
     held = {p: _read(_sample(0, "a", image=file.getvalue()), profile=p) for p in ("upright", "as_trained")}
     assert held["upright"].pixels[0][:, 8, 8].tolist() == [255, 255, 255]
     assert held["as_trained"].pixels[0][:, 8, 8].tolist() == [200, 0, 0]
+
+
+def test_any_number_of_ranks_trains_on_the_same_batches():
+    held = _several(7, 3)
+    options = {"captions_per_step": 2, "length_grouped": True}
+    for step in range(5):
+        whole = MemoryBatches(held, 6, 5, **options).batch(step)
+        for world in (2, 3):
+            shares = [MemoryBatches(held, 6, 5, rank=r, world=world, **options).batch(step) for r in range(world)]
+            assert tuple(key for share in shares for key in share.keys) == whole.keys
+            assert torch.equal(torch.cat([share.pixels for share in shares]), whole.pixels)
+            assert torch.equal(torch.cat([share.images for share in shares]), whole.images)
+            said = [tuple(ids) for share in shares for ids in share.text.tolist()]
+            assert [TOKENIZER.decode(ids) for ids in said] == [TOKENIZER.decode(ids) for ids in whole.text.tolist()]
+            each = 6 // world
+            assert torch.equal(torch.cat([s.owner + each * r for r, s in enumerate(shares)]), whole.owner)
+    with pytest.raises(UserError, match="cannot be split evenly over 4"):
+        MemoryBatches(held, 6, 5, world=4)
+
+
+def test_several_captions_of_a_step_name_their_image():
+    held = _read(_sample(0, "a zero", "b zero", "c zero"), _sample(1, "a one"), _sample(2, "a two", "b two"))
+    batch = MemoryBatches(held, 3, 0, captions_per_step=2).batch(0)
+    assert len(batch.keys) == 3
+    assert batch.text.shape[0] == len(batch.owner) == 5
+    assert (batch.owner.diff() >= 0).all()
+    names = {"s: 000.jpg": "zero", "s: 001.jpg": "one", "s: 002.jpg": "two"}
+    for ids, owner in zip(batch.text.tolist(), batch.owner.tolist(), strict=True):
+        assert TOKENIZER.decode(ids).endswith(names[batch.keys[owner]])
+    assert [held.keys[image] for image in batch.images] == list(batch.keys)
+    single = MemoryBatches(held, 3, 0).batch(0)
+    assert single.owner.tolist() == [0, 1, 2]
+
+
+def test_a_mixture_in_memory_keeps_its_weights_and_each_part_its_epochs():
+    parts = [
+        Scripted(*(_sample(n, f"part {part} picture {n}") for n in range(count))) for part, count in ((0, 4), (1, 9))
+    ]
+    source = MixtureSource([(parts[0], 2), (parts[1], 1)])
+    held = read_training_set(source, PREPROCESSED, TOKENIZER, 12)
+    assert held.parts == [0] * 4 + [1] * 9
+    batches = MemoryBatches(held, 6, seed=1)
+    assert len(batches) == 13
+    said = [text for step in range(18) for _, text in _said(batches.batch(step))]
+    assert all(Counter(text.split()[1] for text in said[at : at + 3]) == {"0": 2, "1": 1} for at in range(0, 108, 3))
+    for part, count in (("0", 4), ("1", 9)):
+        own = [text for text in said if text.split()[1] == part]
+        assert all(len(set(own[at : at + count])) == count for at in range(0, len(own) - count + 1, count))
+    shares = [MemoryBatches(held, 6, 1, rank=rank, world=2) for rank in range(2)]
+    assert [text for step in range(18) for share in shares for _, text in _said(share.batch(step))] == said
+    with pytest.raises(UserError, match="length_grouped: the parts of a mixture"):
+        MemoryBatches(held, 6, 1, length_grouped=True)
+    held.parts = [0] * 13
+    with pytest.raises(UserError, match="part 2 of the mixture holds no picture"):
+        MemoryBatches(held, 6, 1)
+
+
+def test_pictures_held_as_files_are_cropped_anew_each_epoch():
+    augmentation = Augmented(random_resized_crop={"scale": [0.2, 0.9]})
+    found = [_sample(n, f"picture {n}", "another") for n in range(3)]
+    held = read_training_set(Scripted(*found), PREPROCESSED, TOKENIZER, 12, keep_files=True)
+    assert not held.pixels
+    assert held.files == [sample.image for sample in found]
+    with DecodePool(0, fit=PREPROCESSED.fit) as pool:
+        epochs = [MemoryBatches(held, 3, 0, augmentation=augmentation, pool=pool).batch(step) for step in range(2)]
+        each = MemoryBatches(held, 6, 0, "per_caption", augmentation=augmentation, pool=pool).batch(0)
+        plain = MemoryBatches(held, 3, 0, pool=pool).batch(0)
+    for epoch, batch in enumerate(epochs):
+        for key, pixels in zip(batch.keys, batch.pixels, strict=True):
+            view = View.of(augmentation, 0, epoch, key)
+            wanted = view(read_image(_jpeg(int(key[3:6]))).image, PREPROCESSED.fit)
+            assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.asarray(wanted))
+    views = {
+        (key, pixels.numpy().tobytes())
+        for batch in (*epochs, each)
+        for key, pixels in zip(batch.keys, batch.pixels, strict=True)
+    }
+    assert len(views) == 12, "each epoch, and each caption of an image, another view"
+    memory = MemoryBatches(_read(*found), 3, 0).batch(0)
+    assert torch.equal(plain.pixels, memory.pixels), "without augmentation, files or pixels are the same"
+
+
+def test_a_sentence_cut_is_asked_for():
+    text = "a cat sleeps. a dog runs at the whole long street."
+    cut = {how: _read(_sample(0, text), context=9, truncation=how) for how in ("token", "sentence")}
+    said = {how: TOKENIZER.decode(held.captions[0][0].tolist()) for how, held in cut.items()}
+    assert said == {"token": "a cat sleeps . a dog runs", "sentence": "a cat sleeps ."}
+    assert [held.cut for held in cut.values()] == [1, 1]

@@ -6,7 +6,8 @@ from base64 import b64encode
 import pytest
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.data.jsonl_source import LINES, JsonlOptions
+from captioners.data.jsonl_source import JsonlOptions
+from captioners.data.line_shards import LINES
 from captioners.data.source import Sample
 from tests.data.real import needs_photos, photos
 from tests.data.rows import bad, check_contract, good, rows
@@ -109,7 +110,7 @@ def test_bad_lines_become_rows_with_their_number(tmp_path):
 
 def test_a_line_beyond_all_measure_is_passed_over(tmp_path, monkeypatch):
     (tmp_path / "x.jpg").write_bytes(JPEG)
-    monkeypatch.setattr("captioners.data.jsonl_source.LONGEST_LINE", 1000)
+    monkeypatch.setattr("captioners.data.line_shards.LONGEST_LINE", 1000)
     path = lines(tmp_path / "a.jsonl", {"image": "x.jpg"}, {"image": "y" * 3000}, {"image": "x.jpg"})
     assert bad(source(path)) == [("00000002", "bad_line")]
     assert [s.key for s in good(source(path))] == ["00000001", "00000003"]

@@ -57,7 +57,7 @@ def test_pictures_beside_their_jsonl_are_pictures_unless_the_file_is_named(place
 
 def test_photos_and_tars_are_an_error_that_says_both(place):
     given = place("a.jpg", "b.jpg", "0.tar")
-    with pytest.raises(UserError, match=r"1 tars and 2 pictures; name only one of them"):
+    with pytest.raises(UserError, match=r"1 tar shard.*kind: webdataset.* and 2 pictures.*kind: folder.*name only one"):
         recognise([given])
     with pytest.raises(UserError, match="name only one of them"):
         recognise([f"{given}/a.jpg", f"{given}/0.tar"])

@@ -16,7 +16,7 @@ import torch
 
 from captioners.core.errors import UserError
 from captioners.decoding.values import Beam, parse_decoding
-from captioners.jobs.export import check_format, export_captioner
+from captioners.jobs.export import export_captioner, repository_of
 from captioners.kinds.directory import write_open_clip
 from captioners.models.coca import LoadedCoCa, build, load_directory, resize_context
 from captioners.models.weights import weights_digest
@@ -142,7 +142,7 @@ def test_the_directory_holds_what_it_says(tiny, tmp_path):
     assert config["model_cfg"]["custom_text"] is True
     readme = (out / "README.md").read_text()
     assert "| weights | CC0 |" in readme
-    assert "up to 22\ntokens" in readme
+    assert "up to 22 tokens" in readme
     assert str(tmp_path) not in readme
 
 
@@ -260,8 +260,54 @@ def test_the_command(tiny, tmp_path, capsys):
 
 def test_unknown_form():
     with pytest.raises(UserError, match=r"no export form is named 'openclip'\. Did you mean 'open_clip'\?"):
-        check_format("openclip")
-    check_format("open_clip")
+        repository_of("openclip")
+    with pytest.raises(UserError, match="no export form is named 'open_clip:me/x'"):
+        repository_of("open_clip:me/x")
+    for name in ("garden", "me/", "me/gar den", "a/b/c", "../x"):
+        with pytest.raises(UserError, match="not a repository's name; write huggingface:ORG/NAME"):
+            repository_of(f"huggingface:{name}")
+    assert [repository_of(form) for form in ("open_clip", "huggingface", "huggingface:me/g")] == [None, "", "me/g"]
+
+
+@pytest.fixture(scope="module")
+def uploadable(tiny_pieces, pieces, tmp_path_factory):
+    place = tmp_path_factory.mktemp("hub")
+    write_open_clip(tiny_pieces, pieces, CARD, place / "first")
+    return export_captioner(str(place / "first"), "huggingface:me/garden", place / "out")
+
+
+def test_a_folder_for_the_hub_has_a_card_and_says_where_its_tokenizer_will_be(uploadable):
+    from huggingface_hub import ModelCard
+
+    names = [path.name for path in sorted(uploadable.iterdir())]
+    assert names[:2] == [".gitattributes", "README.md"]
+    assert {"open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"} <= set(names)
+    read = ModelCard((uploadable / "README.md").read_text()).data
+    assert (read.license, read.library_name, read.pipeline_tag) == ("cc0-1.0", "open_clip", "image-to-text")
+    config = json.loads((uploadable / "open_clip_config.json").read_text())
+    assert config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] == "me/garden"
+    assert "filter=lfs" in (uploadable / ".gitattributes").read_text()
+
+
+def test_what_the_card_says_to_run_runs_without_a_network_and_without_us(uploadable, tmp_path):
+    """The block of its card, word for word, with the folder in its place."""
+    block = (uploadable / "README.md").read_text().split("or further training:\n\n")[1].split("\n\n")[0]
+    code = "\n".join(line.removeprefix("    ") for line in block.splitlines())
+    code = code.replace("THIS_DIRECTORY", str(uploadable)) + "\nprint(tokenizer(['a red square']).shape, model.visual)"
+    start = f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    run = [sys.executable, "-I", "-S", "-c", start + code]
+    said = subprocess.run(run, check=True, cwd=tmp_path, env=offline, capture_output=True, text=True).stdout
+    assert said.startswith("torch.Size([1, 31])")
+
+
+def test_for_the_hub_the_weights_are_the_same(tiny, tmp_path):
+    plain = write_open_clip(tiny, ClipTokenizer(), CARD, tmp_path / "plain")
+    hub = export_captioner(str(plain), "huggingface", tmp_path / "hub")
+    for name in ("open_clip_model.safetensors", "open_clip_config.json", "captioner.json"):
+        assert (hub / name).read_bytes() == (plain / name).read_bytes()
+    assert not (plain / ".gitattributes").exists()
+    assert "hf_tokenizer_name" not in (hub / "README.md").read_text()
 
 
 def test_no_path_of_this_machine_is_written(tiny, tmp_path):

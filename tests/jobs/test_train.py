@@ -17,6 +17,7 @@ from captioners.jobs.train import train
 from captioners.kinds import catalogue, loading
 from captioners.models.weights import read_weights, weights_digest
 from captioners.text.pieces import train_sentencepiece
+from captioners.training.optimizer import learning_rate
 from tests.models.tiny import tiny_config
 
 SOURCE = {"kind": "drawn", "split": "pretrain", "count": 12, "captions": 2}
@@ -51,8 +52,8 @@ def _card(run):
 def _stop_after(steps):
     """A `show` that asks for a stop, as Ctrl-C does, when so many steps are done."""
 
-    def show(record):
-        if record.step == steps:
+    def show(progress):
+        if progress.record.step == steps:
             import os
             import signal
 
@@ -74,7 +75,8 @@ def test_pretraining_writes_a_captioner_with_its_card(pretrained):
     assert card["name"] == "small"
     assert card["licences"] == {"weights": "unspecified", "training data": "CC0-1.0"}
     assert card["tokenizer"] == "sentencepiece"
-    assert card["recipe"]["objective"] == {"caption_weight": 2.0, "contrastive_weight": 1.0}
+    assert card["recipe"]["objective"]["caption_weight"] == 2.0
+    assert card["recipe"]["objective"]["contrastive_weight"] == 1.0
     assert card["data"]["images"] == 60
     parse_decoding(card["recommended_decoding"])
     said = (pretrained.directory / "recipe.yaml").read_text()
@@ -107,6 +109,16 @@ def test_pretraining_depends_on_the_recipe_alone(pretrained, tmp_path):
     other = train(_pretrain(tmp_path / "other", seed=4))
     digests = [_card(run)["weights_digest"] for run in (pretrained, again, other)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_training_may_end_before_its_schedule(tmp_path):
+    """The learning rate falls as if to the end of the schedule, where the whole run's would be at that step."""
+    records = []
+    run = train(_pretrain(tmp_path / "early", stop_at=3, steps=6, warmup=0, log_every=1), records.append)
+    assert (run.steps, run.last.step) == (3, 3)
+    whole = [learning_rate(step, peak=1e-3, warmup=0, total=6) for step in range(6)]
+    assert [shown.record.lr for shown in records] == whole[:3]
+    assert records[-1].record.lr > 0.7e-3  # a schedule of three steps would be at a quarter of the peak here
 
 
 def test_a_stopped_run_goes_on_to_the_same_captioner(pretrained, tmp_path):
@@ -219,10 +231,13 @@ def test_bad_samples_are_told_and_written_down(pretrained, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(sample.read_bytes())
     source = {"kind": "jsonl", "inputs": [str(tmp_path / "set.jsonl")], "caption_column": "text"}
+    with pytest.raises(UserError, match=r"2 of 3 samples cannot be used \(66.7%.*raise skipped_ceiling"):
+        train(_finetune(tmp_path / "out", pretrained.directory, source=source))
     told = []
-    run = train(_finetune(tmp_path / "out", pretrained.directory, source=source), say=told.append)
+    recipe = _finetune(tmp_path / "out", pretrained.directory, source=source, skipped_ceiling=1.0)
+    run = train(recipe, say=told.append)
     assert run.images == 1
-    assert "2 of 3 samples were skipped" in told[0]
+    assert "2 of 3 samples were skipped" in "".join(told)
     records = [json.loads(line) for line in (run.directory / "skipped.jsonl").read_text().splitlines()]
     assert records == run.skipped
     assert {record["reason"] for record in records} == {"missing", "no_caption"}
@@ -257,12 +272,13 @@ def test_what_cannot_be_pretrained_is_said(changes, says, tmp_path):
     ("line", "says"),
     [
         ("warmup: 9", "9 steps of warm-up are more than the 4 steps"),
+        ("stop_at: 5", "5 is beyond the 4 steps of the schedule"),
         ("batch_size: 1", "a contrastive loss compares the images of a batch"),
         ("lr: fast", "must be a number"),
         ("objective: {contrastive: 0}", "unknown key"),
         ("source: {kind: drawn, voices: short}", "unknown key. Did you mean 'voice'"),
         ("source: {kind: parquet}", "'parquet' is none of"),
-        ("trackers: [wandb]", "must be 'tensorboard'"),
+        ("trackers: [mlflow]", "must be"),
         ("tune: image", "must be 'all' or 'text'"),
     ],
 )

@@ -48,13 +48,66 @@ OUTSIDE_ROOMS = {
 
 JOBS_OF_JOBS = {
     "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
-    "captioners.jobs.train": {"captioners.jobs.train_start"},  # its part
+    "captioners.jobs.bench_train": {"captioners.jobs.bench_report", "captioners.jobs.bench_train_report"},  # its parts
+    "captioners.jobs.plan": {"captioners.jobs.plan_data", "captioners.jobs.plan_load"},  # its parts
+    "captioners.jobs.plan_load": {"captioners.jobs.plan_data"},
+    "captioners.jobs.check_data": {"captioners.jobs.finetune_quick"},  # it reads a path as `finetune` does
+    "captioners.jobs.train": {  # its parts
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_read",
+        "captioners.jobs.train_start",
+        "captioners.jobs.train_watch",
+    },
+    "captioners.jobs.train_read": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
+    "captioners.jobs.train_before": {"captioners.jobs.train_start"},
+    "captioners.jobs.train_data": {"captioners.jobs.train_start"},
+    "captioners.jobs.train_evaluation": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
+    "captioners.jobs.train_watch": {
+        "captioners.jobs.train_before",
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_evaluation",
+        "captioners.jobs.train_page",
+        "captioners.jobs.train_start",
+        "captioners.jobs.train_verdict",
+    },
+    "captioners.jobs.train_verdict": {  # the comparison is a part of a finetuning, too
+        "captioners.jobs.compare",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.train_data",
+        "captioners.jobs.train_start",
+    },
     "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
         "captioners.jobs.data_draw",
         "captioners.jobs.demo_measure",
         "captioners.jobs.generate",
         "captioners.jobs.report",
         "captioners.jobs.train",
+    },
+    "captioners.jobs.compare": {  # its parts
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_scorer",
+        "captioners.jobs.compare_scores",
+        "captioners.jobs.run_words",
+    },
+    "captioners.jobs.compare_findings": {"captioners.jobs.compare_scores"},
+    "captioners.jobs.compare_page": {
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_scores",
+    },
+    "captioners.jobs.compare_votes": {
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_page",
+    },
+    "captioners.jobs.compare_report": {  # it compares, and shows
+        "captioners.jobs.compare",
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.compare_images",
+        "captioners.jobs.compare_page",
+        "captioners.jobs.compare_scorer",
+        "captioners.jobs.compare_votes",
     },
     "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
     "captioners.jobs.bench_generate": {  # it times the parts of `generate` by themselves

@@ -1,4 +1,7 @@
-"""A small training run over scripted batches; as a program, one that may kill itself: FOLDER STEPS [DIE_AT SIGNAL]."""
+"""A small training run over scripted batches; as a program, one that may kill itself: FOLDER STEPS [DIE_AT SIGNAL].
+
+Started on several ranks, the last one does so, and all read their share of the same batches.
+"""
 
 import os
 import signal
@@ -34,11 +37,24 @@ def normalised(pixels):
     return pixels.float() / 127.5 - 1
 
 
+def share_of(batch, rank, world):
+    """One rank's part of a batch: its images in order, their captions, cut to the longest of them."""
+    each = len(batch.keys) // world
+    mine = slice(rank * each, (rank + 1) * each)
+    rows = (batch.owner >= mine.start) & (batch.owner < mine.stop)
+    text = batch.text[rows]
+    longest = int(text.ne(0).sum(0).nonzero().max()) + 1
+    return Batch(
+        batch.keys[mine], batch.pixels[mine], text[:, :longest], batch.owner[rows] - mine.start, batch.images[mine]
+    )
+
+
 class Scripted:
     """Batches that depend on the step alone; `at` may do something when a step is asked for."""
 
-    def __init__(self, at=lambda step: None, period=5) -> None:
+    def __init__(self, at=lambda step: None, period=5, rank=0, world=1) -> None:
         self.at, self.period, self.asked = at, period, []
+        self.rank, self.world = rank, world
 
     def batch(self, step):
         self.asked.append(step)
@@ -46,14 +62,17 @@ class Scripted:
         number = step % self.period
         pixels = (uniforms(BATCH * 3 * 32 * 32, "pixels", number) * 256).astype(np.uint8).reshape(BATCH, 3, 32, 32)
         text = captions([5 + number, 9, 4, 7], seed=number)
-        return Batch(tuple(f"{step}/{at}" for at in range(BATCH)), torch.from_numpy(pixels), text[:, : 9 + number])
+        keys = tuple(f"{step}/{at}" for at in range(BATCH))
+        whole = Batch(keys, torch.from_numpy(pixels), text[:, : 9 + number], torch.arange(BATCH), torch.arange(BATCH))
+        return share_of(whole, self.rank, self.world) if self.world > 1 else whole
 
 
 def train(
     folder, steps, batches=None, *,
-    seed=0, weight=1.0, show=lambda _: None, facts=None, normalise=normalised, precision="fp32", **plan,
+    seed=0, weight=1.0, show=lambda _: None, facts=None, normalise=normalised, precision="fp32",
+    evaluate=None, say=lambda _: None, trainers=None, **plan,
 ):  # fmt: skip
-    """Train a tiny CoCa for `steps` of a schedule of `steps`; return its state."""
+    """Train a tiny CoCa for `steps` of a schedule of `steps`; return its state. `trainers` gets the trainer."""
     model = coca.build(tiny_config(), seed)
     settings = {"lr": 3e-3, "warmup": 2, "weight_decay": 0.1, "checkpoint_every": 3, "log_every": 1, **plan}
     with accelerator_for("cpu", precision) as accelerator:
@@ -67,7 +86,9 @@ def train(
             accelerator=accelerator,
             facts=facts or {"seed": seed},
         )
-        trainer.run(show)
+        if trainers is not None:
+            trainers.append(trainer)
+        trainer.run(show, evaluate and (lambda step: evaluate(trainer, step)), say)
     return model.state_dict()
 
 
@@ -75,14 +96,17 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, steps, *rest = sys.argv[1:]
     die_at = int(rest[0]) if rest else -1
+    rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
 
     def at(step):
-        if step == die_at:
+        if step == die_at and rank == world - 1:
             os.kill(os.getpid(), getattr(signal, rest[1]))
 
     try:
-        state = train(Path(folder), int(steps), Scripted(at))
+        more = {"lr": 1e-5, "checkpoint_every": 5} if world > 1 else {}
+        state = train(Path(folder), int(steps), Scripted(at, rank=rank, world=world), **more)
     except InterruptedRunError as stopped:
         print(stopped)
         sys.exit(stopped.exit_code)
-    torch.save(state, Path(folder) / "final.pt")
+    if rank == 0:
+        torch.save(state, Path(folder) / "final.pt")

@@ -114,18 +114,20 @@ def test_another_plan_does_not_go_on_with_a_run(undisturbed):
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path):
-    def broken(pixels):
-        return normalised(pixels) * (float("nan") if len(seen) == 4 else 1)
+    spoilt = Scripted().batch(4).pixels[2]
 
-    seen = []
-    with pytest.raises(
-        NeedsLookError, match=r"step 5: the loss .* on the batch of 4/0, 4/1, 4/2, 4/3 \(all in"
-    ) as found:
-        train(tmp_path, 8, normalise=broken, show=seen.append)
+    def broken(pixels):
+        wrong = (pixels == spoilt).flatten(1).all(1)[:, None, None, None]
+        return torch.where(wrong, float("nan"), normalised(pixels))
+
+    with pytest.raises(NeedsLookError, match=r"step 5: the loss is no number .* for 4/2 \(each sample's loss") as found:
+        train(tmp_path, 8, normalise=broken)
     assert "the checkpoint of step 3 is kept" in str(found.value)
     assert found.value.exit_code == 2
     told = json.loads((tmp_path / "diverged.json").read_text())
-    assert (told["step"], told["keys"]) == (5, ["4/0", "4/1", "4/2", "4/3"])
+    assert told["step"] == 5
+    assert told["samples"][0]["key"] == "4/2"
+    assert [one["caption"] == "nan" for one in told["samples"]] == [True, False, False, False]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
 
 
@@ -176,3 +178,96 @@ def test_no_cuda_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch sees no CUDA device here"), accelerator_for("cuda"):
         pass
+
+
+def test_an_exploding_loss_stops_and_keeps_the_checkpoint_before_it(tmp_path):
+    def grown(trainer, step):
+        """The loss from step 25 on is that of other weights."""
+        if step == 24:
+            with torch.no_grad():
+                trainer.model.text_decoder.text_projection.mul_(100)
+
+    with pytest.raises(
+        NeedsLookError, match=r"step 27: the loss explodes: .* against a median .* on the batch of"
+    ) as e:
+        train(tmp_path, 40, checkpoint_every=4, evaluate_every=4, evaluate=grown)
+    assert "the checkpoint of step 24 is kept" in str(e.value)
+
+
+def test_evaluations_see_the_model_in_eval_mode_keep_the_best_and_end_the_run(tmp_path):
+    seen, trainers = [], []
+
+    def evaluate(trainer, step):
+        assert not trainer.model.training
+        assert (tmp_path / "checkpoints" / f"step-{step:08d}").is_dir()
+        seen.append((step, trainer.keep_best({2: 0.5, 4: 0.9, 6: 0.7}[step])))
+        return "no better for 1 evaluation" if step == 6 else None
+
+    state = train(tmp_path, 8, evaluate_every=2, evaluate=evaluate, trainers=trainers)
+    assert seen == [(2, True), (4, True), (6, False)]
+    (trainer,) = trainers
+    assert (trainer.step, trainer.stopped_because) == (6, "no better for 1 evaluation")
+    assert trainer.model.training
+    best = trainer.checkpoints.best()
+    assert (best.step, best.state["score"]) == (4, 0.9)
+    last = {name: tensor.clone() for name, tensor in state.items()}
+    assert trainer.restore_best().step == 4
+    assert not _equal(last, trainer.model.state_dict())
+    # The same command again: nothing is evaluated twice, and the run is still at its end.
+    train(tmp_path, 8, evaluate_every=2, evaluate=evaluate, trainers=trainers)
+    assert len(seen) == 3
+    assert trainers[1].stopped_because == "no better for 1 evaluation"
+
+
+def test_an_evaluation_that_was_interrupted_is_done_again(tmp_path, undisturbed):
+    seen = []
+
+    def evaluate(trainer, step):
+        seen.append(step)
+        if seen == [3, 6]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 8, evaluate_every=3, evaluate=evaluate)
+    state = train(tmp_path, 8, evaluate_every=3, evaluate=evaluate)
+    assert seen == [3, 6, 6, 8]
+    assert _equal(state, undisturbed[1])
+
+
+def test_the_micro_batch_is_found_noted_and_kept_for_the_rest_of_the_run(tmp_path, monkeypatch):
+    from captioners.training import micro_batches
+
+    said, trainers = [], []
+    monkeypatch.setattr(micro_batches, "free_bytes", lambda: 1)
+    train(tmp_path, 2, micro_batch="auto", say=said.append, trainers=trainers)
+    assert said == ["micro-batch: 1 of 4 images at once"]
+    monkeypatch.setattr(micro_batches, "free_bytes", lambda: 1 << 40)
+    train(tmp_path / "roomy", 2, micro_batch="auto", say=said.append, trainers=trainers)
+    train(tmp_path, 3, micro_batch="auto", say=said.append, trainers=trainers)
+    assert [trainer.gradient.micro_batch for trainer in trainers] == [1, 4, 1]
+    assert len(said) == 2
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert events == [{"step": 0, "event": "micro-batch: 1 of 4 images at once", "micro_batch": 1}]
+
+
+def test_memory_that_runs_out_is_noted_and_the_run_goes_on(tmp_path):
+    said = []
+
+    def short(pixels):
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return normalised(pixels)
+
+    train(tmp_path, 2, normalise=short, say=said.append)
+    assert said == ["out of memory: the micro-batch is now 2 images"]
+
+
+def test_a_rehearsal_leaves_no_trace(tmp_path, undisturbed):
+    def rehearsed(trainer):
+        assert 0 < trainer.rehearse(2) < 60
+
+    class Rehearsing(list):
+        def append(self, trainer):
+            rehearsed(trainer)
+
+    assert _equal(train(tmp_path, 8, trainers=Rehearsing()), undisturbed[1])

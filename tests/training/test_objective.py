@@ -91,6 +91,26 @@ def test_loss_and_every_gradient_are_those_of_open_clip(model, case, weights):
             assert (found[name] - gradient).abs().max() < 1e-9, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coca_ViT-B-32", "coca_ViT-L-14"])
+def test_at_real_widths_loss_and_every_gradient_are_those_of_open_clip(name):
+    """Two layers a tower; everything else as it is: heads, pooler, vocabulary, context."""
+    config = coca.architecture(name)
+    for part in ("vision_cfg", "text_cfg", "multimodal_cfg"):
+        config[part] = {**config[part], "layers": 2}
+    model = coca.build(config, seed=1).double().train()
+    text = captions([14, 76, 5], context=76, vocabulary=49408)
+    text[0, 4] = 0
+    pictures = images(3, 224).double()
+    (caption, contrastive), wanted = _of_open_clip(model, pictures, text, 2.0, 1.0)
+    parts = CoCaObjective()(model, pictures, text)
+    assert abs(parts.total.item() - (caption + contrastive).item()) < 1e-9
+    found = _gradients(model, parts.total)
+    assert found.keys() == wanted.keys()
+    assert all(float((found[key] - gradient).abs().max()) < 1e-9 for key, gradient in wanted.items())
+    assert all(float(gradient.abs().max()) > 1e-7 for gradient in wanted.values())
+
+
 def test_gradients_are_large_enough_to_be_compared(model):
     """The control of the test above: 1e-9 would mean nothing beside gradients of that size."""
     _, wanted = _of_open_clip(model, images(4).double(), _text("short"), 2.0, 1.0)

@@ -1,0 +1,61 @@
+"""Did it get better? The test images, read once: the captioner a run began with against the one that it made."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from captioners.core.errors import UserError
+from captioners.decoding.values import Beam, Sample
+from captioners.jobs.compare import compare
+from captioners.jobs.compare_images import ComparedImage
+from captioners.jobs.finetune_recipe import FinetuneRecipe
+from captioners.jobs.train_data import HeldOut
+from captioners.jobs.train_start import Start
+from captioners.kinds.catalogue import KnownCaptioner, Origin
+from captioners.kinds.coca import CocaCaptioner
+from captioners.kinds.loading import Loaded
+
+MOST = 1000
+"""Test images that are captioned; more say little more, and each is captioned twice."""
+RESULT = "result.json"
+_SAMPLES = 8
+"""Captions of test images on the captioner's card."""
+
+
+def verdict(
+    recipe: FinetuneRecipe,
+    start: Start,
+    test: HeldOut,
+    decoding: Sample | Beam,
+    directory: Path,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Compare the captioner in `start`, as it is now, with the recipe's `init`; write, say and return what was found.
+
+    `result.json` holds all of it; returned is what the captioner's card says of it, nothing if it could not be done.
+    """
+    before = CocaCaptioner(recipe.init, device=recipe.device, context_length=recipe.context_length)
+    after = CocaCaptioner(
+        KnownCaptioner(recipe.name or directory.name, Origin("random", ""), "the result of this run"),
+        loaded=Loaded(start.loaded, start.tokenizer, start.licences, decoding, start.knows_only),
+        device=recipe.device,
+    )
+    some = test.first(MOST)
+    samples = [
+        ComparedImage(key=key, image=some.image(number), references=some.captions[number])
+        for number, key in enumerate(some.keys)
+    ]
+    try:
+        found = compare(before, after, samples, decoding, seed=recipe.seed)
+    except UserError as error:
+        say(f"Did it get better? not compared: {error}")
+        return {}
+    result = found.as_json()
+    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    (directory / RESULT).write_text(text, encoding="utf-8")
+    say(found.sentence)
+    return {
+        "comparison": {name: result[name] for name in ("sentence", "scores", "style") if name in result},
+        "sample_captions": [{"key": Path(row.key).name, "caption": row.after} for row in found.rows[:_SAMPLES]],
+    }

@@ -1,0 +1,94 @@
+"""The processes of one training run: what they sum, what they tell each other, and how none waits for one that failed.
+
+A run of one process talks to nobody. Sums and features go over the devices' own network (NCCL, or gloo on CPUs); words
+(counts, wishes to stop, failures) over gloo, so that a GPU is not waited for, and without haste: an evaluation on the
+main process may take an hour.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from captioners.core.errors import InterruptedRunError
+
+_PATIENCE = timedelta(days=2)
+_T = TypeVar("_T")
+
+
+class Ranks:
+    """A process among those of the run; all of them must make each call, and in the same order."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.rank: int = accelerator.process_index
+        self.world: int = accelerator.num_processes
+        self._words: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.world > 1 else None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def told(self, word: _T) -> list[_T]:
+        """Return every process's word, by rank; small picklable values."""
+        if self._words is None:
+            return [word]
+        words: list[_T | None] = [None] * self.world
+        dist.all_gather_object(words, word, group=self._words)
+        return cast(list[_T], words)
+
+    def on_main(self, work: Callable[[], _T]) -> _T:
+        """Return what `work` returns on the main process, to all; if it raises there, all of them raise."""
+        if self._words is None:
+            return work()
+        outcome: list[tuple[_T | None, str] | None] = [None]
+        raised: BaseException | None = None
+        if self.is_main:
+            try:
+                outcome = [(work(), "")]
+            except BaseException as error:  # told to the others first, raised below
+                raised = error
+                outcome = [(None, str(error) or type(error).__name__)]
+        dist.broadcast_object_list(outcome, src=0, group=self._words)
+        if raised is not None:
+            raise raised
+        assert outcome[0] is not None
+        value, failure = outcome[0]
+        if failure:
+            raise InterruptedRunError(f"process {self.rank} stops, because the main process did: {failure}")
+        return cast(_T, value)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum over processes of a tensor of one shape; the argument may be overwritten."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each parameter's gradient by its sum over processes; none counts as zero."""
+        if self.world == 1:
+            return
+        coming = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            coming.append(dist.all_reduce(parameter.grad, async_op=True))
+        for one in coming:
+            if one is not None:
+                one.wait()
+
+    def gathered(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return the tensors [rows[rank], ...] of all processes below each other; no gradient flows back."""
+        tensor = tensor.detach()
+        if self.world == 1:
+            return tensor
+        padded = tensor.new_zeros(max(rows), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in rows]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
