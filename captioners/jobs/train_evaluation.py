@@ -88,7 +88,9 @@ class Evaluator:
     @property
     def best(self) -> Look | None:
         """The look after a step with the best CIDEr-D, the first of equals; what it was begun with does not count."""
-        return max((look for look in self.looks if look.step), key=lambda look: (look.cider_d, -look.step), default=None)
+        return max(
+            (look for look in self.looks if look.step), key=lambda look: (look.cider_d, -look.step), default=None
+        )
 
     def look(self, step: int) -> Look:
         """Evaluate the model after `step` steps, and write what was found; a step that was looked at is not again."""

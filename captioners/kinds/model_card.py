@@ -189,7 +189,7 @@ _HUB = """
 From the Hub, write `hf-hub:{repository}` in place of the folder.
 """
 
-_TOKENIZER = """On the Hugging Face Hub, set `text_cfg.hf_tokenizer_name` in `open_clip_config.json` to the repository's own name, as
-`captioners export ... --to huggingface:ORG/NAME` does: there open_clip fetches the tokenizer by that name, not from
-beside the configuration.
+_TOKENIZER = """On the Hugging Face Hub, set `text_cfg.hf_tokenizer_name` in `open_clip_config.json` to the repository's
+own name, as `captioners export ... --to huggingface:ORG/NAME` does: there open_clip fetches the tokenizer by that name,
+not from beside the configuration.
 """

@@ -26,7 +26,7 @@ class LossWatch:
     >>> watch.is_suspicious
     True
     >>> watch.see(32.0, 1.0)
-    'explodes: 32, against a median of 2 over the last 21 steps'
+    'explodes: 32, against a median of 2 over the last 22 steps'
     """
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:

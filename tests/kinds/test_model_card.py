@@ -1,4 +1,4 @@
-"""captioners/kinds/model_card.py: front matter that parses, everything known said, and nobody's text taken for markup."""
+"""kinds/model_card.py: front matter that parses, everything known said, and nobody's text taken for markup."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The pages of two captioners in a real browser: light and dark, on a desk and on a phone; votes by key and by button."""
+"""The pages of two captioners in a real browser: light and dark, on a desk and a phone; votes by key and button."""
 
 import json
 import time
