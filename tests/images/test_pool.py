@@ -285,6 +285,7 @@ def test_closing_leaves_no_process_whatever_it_was_doing():
 PARENT = """
 import os, signal, sys, time
 from captioners.images.pool import DecodePool
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 data = open(sys.argv[1], "rb").read()
 def endless():
     while True:
@@ -313,14 +314,17 @@ def test_no_process_outlives_its_parent(tmp_path, how, code):
         text=True,
         start_new_session=True,
     )
-    pids = [int(word) for word in parent.stdout.readline().split()]
-    assert pids
-    assert all(map(alive, pids))
-    if how == "kill":
+    try:
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert pids
+        assert all(map(alive, pids))
+        if how == "kill":
+            parent.kill()
+        else:
+            os.killpg(parent.pid, signal.SIGINT)  # as a terminal sends it
+        out, error = parent.communicate(timeout=60)
+    finally:
         parent.kill()
-    else:
-        os.killpg(parent.pid, signal.SIGINT)  # as a terminal sends it
-    out, error = parent.communicate(timeout=60)
     assert parent.returncode == code
     assert (out, error) == ("closed\n" if how == "close" else "", "")
     assert wait_for(lambda: not any(map(alive, pids)))
