@@ -4,7 +4,7 @@ Non-commercial data has to be allowed; unknown licences never block, and are wri
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captioners.data.cards import Use, read_card
 from captioners.data.source import SourceOptions
@@ -46,23 +46,27 @@ class DataLicences:
 def licences_of(options: SourceOptions) -> DataLicences:
     """Return what the data that options read is under; of a mixture, what all its parts are.
 
-    What the recipe states (`licence`, `commercial_use`) goes before a card, a named card before the kind's own.
+    What the recipe states (`licence`, `commercial_use`) goes before a card, a named card before the kind's own; so it
+    does on a mixture, of all its parts.
 
     Raises NotFoundError for a card that does not exist.
     """
-    parts = getattr(options, "parts", None)
-    if parts:
-        return _together([licences_of(part.source) for part in parts])
-    name = options.card or options.own_card()
-    card = read_card(name) if name else None
-    images, captions = (card.images_licence, card.captions_licence) if card else (UNSPECIFIED, UNSPECIFIED)
-    use = card.commercial_use if card else "unknown"
-    return DataLicences(
-        (name,) if name else (),
-        (options.licence or images,),
-        (options.licence or captions,),
-        options.commercial_use or use,
+    name, parts = options.card or options.own_card(), getattr(options, "parts", ())
+    found = _together([licences_of(part.source) for part in parts]) if parts and not name else _on_card(name)
+    stated = (options.licence,) if options.licence else ()
+    return replace(
+        found,
+        images=stated or found.images,
+        captions=stated or found.captions,
+        commercial_use=options.commercial_use or found.commercial_use,
     )
+
+
+def _on_card(name: str | None) -> DataLicences:
+    if name is None:
+        return DataLicences((), (UNSPECIFIED,), (UNSPECIFIED,), "unknown")
+    card = read_card(name)
+    return DataLicences((name,), (card.images_licence,), (card.captions_licence,), card.commercial_use)
 
 
 def _together(all_: list[DataLicences]) -> DataLicences:

@@ -86,11 +86,13 @@ def _scale(low: float, high: float) -> tuple[float, float, list[float]]:
     >>> _scale(0.13, 0.87)
     (0.0, 1.0, [0.0, 0.5, 1.0])
     """
-    span = high - low or abs(high) or 1.0
+    span = high - low
+    if span <= 1e-9 * max(abs(low), abs(high)):  # one value, but for the last digits of a float
+        span = abs(high) or 1.0
     unit = 10 ** floor(log10(span))
     step = next(unit * part for part in (0.1, 0.2, 0.5, 1, 2, 5) if span / (unit * part) <= 3)
     first, last = floor(low / step), -floor(-high / step)
     if first == last:
         last += 1
-    ticks = [round(number * step, 10) for number in range(first, last + 1)]
+    ticks = [float(f"{number * step:.12g}") for number in range(first, last + 1)]
     return ticks[0], ticks[-1], ticks

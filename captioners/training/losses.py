@@ -10,8 +10,11 @@ from torch import Tensor
 
 
 def caption_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the negative log-likelihood of labels [L] under logits [L, V], summed, in nats and at least fp32."""
-    return F.cross_entropy(logits, labels, reduction="sum")
+    """Return the negative log-likelihood of labels [L] under logits [L, V], summed, in nats and at least fp32.
+
+    Logits that autocast made come in bf16, whose 8 binary digits hold neither the sum nor the gradient of a softmax.
+    """
+    return F.cross_entropy(_at_least_fp32(logits), labels, reduction="sum")
 
 
 def contrastive_share(
@@ -32,7 +35,7 @@ def contrastive_share(
         own_texts: its captions: those that these images own.
     """
     with torch.autocast(images.device.type, enabled=False):
-        images, texts = (t if t.dtype == torch.float64 else t.float() for t in (images, texts))
+        images, texts = _at_least_fp32(images), _at_least_fp32(texts)
         mine = owner[own_texts]
         columns = torch.arange(len(texts), device=owner.device)[own_texts]
         of_texts = (scale * images[own_images] @ texts.T).log_softmax(1)
@@ -40,3 +43,7 @@ def contrastive_share(
         to_texts = -(of_texts[mine - own_images.start, columns] * weights).sum() / len(images)
         to_images = F.cross_entropy(scale * texts[own_texts] @ images.T, mine, reduction="sum") / len(texts)
         return (to_texts + to_images) / 2
+
+
+def _at_least_fp32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

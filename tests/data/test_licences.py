@@ -1,6 +1,5 @@
 """Licences travel: from cards or as stated, through mixtures, and non-commercial data has to be allowed."""
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +11,7 @@ from captioners.data.docci_source import DocciOptions
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.folder_source import FolderOptions
 from captioners.data.licences import licences_of
+from captioners.data.source import SourceOptions
 from captioners.data.webdataset_source import WebdatasetOptions
 
 DCI, DOCCI = DciOptions(inputs=["x"]), DocciOptions(inputs=["x"], images="y")
@@ -59,14 +59,28 @@ def test_what_a_recipe_states_goes_before_a_card_and_a_named_card_before_the_kin
         licences_of(WebdatasetOptions(inputs=["x"], card="dfn2b"))
 
 
-@dataclass
-class Mixture:
+class Mixture(SourceOptions):
     parts: list
+
+
+def _mixture(*options, **stated):
+    return Mixture(parts=[SimpleNamespace(source=source, weight=1) for source in options], **stated)
+
+
+def test_what_is_stated_of_a_mixture_holds_for_all_its_parts():
+    own = FolderOptions(inputs=["x"])
+    forbidden = licences_of(_mixture(own, DOCCI, commercial_use="no", licence="CC BY-NC 4.0"))
+    assert forbidden.refusal(False) == (
+        "docci may not be used commercially (CC BY-NC 4.0); say `allow_noncommercial=true` if your use allows that"
+    )
+    assert licences_of(_mixture(own, DOCCI)).refusal(False) is None
+    named = licences_of(_mixture(own, own, card="gbc1m"))
+    assert (named.names, named.commercial_use) == (("gbc1m",), "no")
 
 
 def test_a_mixture_has_those_of_all_its_parts():
     def mixed(*options):
-        return licences_of(Mixture([SimpleNamespace(source=source, weight=1) for source in options]))
+        return licences_of(_mixture(*options))
 
     both = mixed(DCI, DOCCI, DCI)
     assert both.names == ("dci", "docci")
@@ -74,7 +88,7 @@ def test_a_mixture_has_those_of_all_its_parts():
     assert both.commercial_use == "no"
     assert mixed(DOCCI, FolderOptions(inputs=["x"])).commercial_use == "unknown"
     assert mixed(DOCCI, DrawnOptions()).commercial_use == "yes"
-    nested = mixed(Mixture([SimpleNamespace(source=DCI, weight=1)]), DOCCI)
+    nested = mixed(_mixture(DCI), DOCCI)
     assert nested == mixed(DCI, DOCCI)
 
 
