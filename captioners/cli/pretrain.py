@@ -15,7 +15,10 @@ def command(
     Stopped (Ctrl-C, SIGTERM, kill -9), the same command goes on from the last checkpoint: `captioners pretrain my.yaml`
     """
     from captioners.cli.finetune import run
+    from captioners.core.processes import said_once
     from captioners.core.recipe import read_options
     from captioners.jobs.pretrain_recipe import PretrainRecipe
 
-    run(read_options(PretrainRecipe, recipe[0], recipe[1:]))
+    with said_once():
+        options = read_options(PretrainRecipe, recipe[0], recipe[1:])
+    run(options)
