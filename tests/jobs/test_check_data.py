@@ -61,7 +61,7 @@ def test_a_folder_of_pictures_and_texts_and_one_with_metadata_are_the_same_set(t
 @pytest.mark.parametrize(
     ("columns", "change", "said"),
     [
-        (("picture", "words"), [], "which column holds the image\\? there are: picture, words; say source.image_column="),
+        (("picture", "words"), [], "which column holds the image.* picture, words; say source.image_column="),
         (("image", "caption"), ["source.caption_column=capt"], "has no column 'capt' .*It has: image, caption"),
     ],
 )
