@@ -31,6 +31,7 @@ def command(
 
     A path is looked at, shared out and trained on as the recipe finetune/custom says. Stopped (Ctrl-C, SIGTERM,
     kill -9), the same command goes on from the last checkpoint: `captioners finetune my_photos/`
+    On several GPUs (all processes see one output folder): `torchrun --nproc-per-node 8 -m captioners finetune ...`
     """
     from captioners.core.processes import is_main, said_once
     from captioners.jobs.finetune_quick import quick_recipe
