@@ -31,16 +31,21 @@ def command(
 
     A path is looked at, shared out and trained on as the recipe finetune/custom says. Stopped (Ctrl-C, SIGTERM,
     kill -9), the same command goes on from the last checkpoint: `captioners finetune my_photos/`
+    On several GPUs (all processes see one output folder): `torchrun --nproc-per-node 8 -m captioners finetune ...`
     """
+    from captioners.core.processes import is_main, said_once
     from captioners.jobs.finetune_quick import quick_recipe
 
-    recipe, recognised = quick_recipe(what, init)
-    typer.echo(recognised)
+    with said_once():
+        recipe, recognised = quick_recipe(what, init)
+    if is_main():
+        typer.echo(recognised)
     run(recipe)
 
 
 def run(recipe: "FinetuneRecipe | PretrainRecipe") -> None:
     """Train, and print what happens: a plain line each record, or on a terminal one line that is written over."""
+    from captioners.core.processes import is_main
     from captioners.jobs.train import train
 
     live = sys.stdout.isatty()
@@ -64,6 +69,8 @@ def run(recipe: "FinetuneRecipe | PretrainRecipe") -> None:
         open_line = False
 
     finished = train(recipe, show, say)
+    if not is_main():
+        return
     if open_line:
         typer.echo()
     if finished.resumed_from:

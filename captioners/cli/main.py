@@ -4,7 +4,6 @@ A verb is a module `cli/<verb>.py` with a typer function `command` (or a typer `
 in `VERBS`. `--help` needs the table alone, so it imports neither torch nor any model of options.
 """
 
-import errno
 import os
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from captioners.core.errors import CaptionersError
+from captioners.core.errors import CaptionersError, OtherProcessError, disk_full
 
 VERBS: dict[str, dict[str, str]] = {
     "Start": {
@@ -122,13 +121,15 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         answer = typer.main.get_command(app)(args=arguments, prog_name="captioners", standalone_mode=False)
+    except OtherProcessError as error:
+        return error.exit_code
     except CaptionersError as error:
         _say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return _stopped()
     except Exception as error:
-        full = _disk_full(error)
+        full = disk_full(error)
         return _out_of_disk(full) if full else _usage(error)
     # typer hands back the code of an `Exit`, and 130 for a keyboard interrupt that it saw first.
     code = answer if isinstance(answer, int) else 0
@@ -152,15 +153,6 @@ def _usage(error: Exception) -> int:
 def _stopped() -> int:
     _say("stopped; run the same command again")
     return 75
-
-
-def _disk_full(error: BaseException | None) -> OSError | None:
-    # Libraries wrap it: a failed write of weights is a RuntimeError whose cause is the full disk.
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _out_of_disk(error: OSError) -> int:

@@ -7,8 +7,10 @@ CaptionersError            3  internal error
     ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
   NeedsLookError           2  finished, but something needs a look
   InterruptedRunError     75  stopped, resumable: run the same command again
+    OtherProcessError      *  another process of the run stopped, and says why; this one ends with its code, silently
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -51,6 +53,33 @@ class InterruptedRunError(CaptionersError):
     """The job stopped and the same command continues it (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class OtherProcessError(InterruptedRunError):
+    """Another process of the run stopped and says why; this one ends with its code, and the command line is silent."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def disk_full(error: BaseException | None) -> OSError | None:
+    """Return what says that the disk is full, if that is what an error comes from."""
+    # Libraries wrap it: a failed write of weights is a RuntimeError whose cause is the full disk.
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code that the command line ends with for an error."""
+    if isinstance(error, CaptionersError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRunError.exit_code
+    return UserError.exit_code if disk_full(error) else CaptionersError.exit_code
 
 
 def near(name: str, known: Iterable[str], count: int = 3) -> str:

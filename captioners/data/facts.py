@@ -66,6 +66,12 @@ class Facts:
 
     def lines(self, licence: str = "unspecified") -> list[str]:
         """Return what a person reads of a set, one fact a line."""
+        left_out = []
+        if self.skipped:
+            left_out.append("skipped     " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items()))
+            left_out += [f"            {line}" for line in self.shown]
+        if not self.images:
+            return left_out
         kinds = ", ".join(f"{count:,} {name}" for name, count in self.formats.items())
         each = f"{self.fewest} to {self.most} an image" if self.fewest != self.most else f"{self.most} an image"
         cut = f"{self.cut:,} ({self.cut / self.captions:.1%}) are cut to the context" if self.cut else "none is cut"
@@ -80,10 +86,7 @@ class Facts:
             f"sides       {self.sides:,} captions say left or right",
             f"licence     {licence}",
         ]
-        if self.skipped:
-            found.append("skipped     " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items()))
-            found += [f"            {line}" for line in self.shown]
-        found.append("examples")
+        found += [*left_out, "examples"]
         return found + [f"  {key}  [{tokens} tokens]  {text}" for key, text, tokens in self.examples]
 
     def warnings(self, *, flips: bool = False) -> list[str]:

@@ -54,7 +54,7 @@ class LeakReport:
             count = len(overlap.shared)
             some = ", ".join(map(str, sorted(overlap.shared)[:_EXAMPLES]))
             where = f" ({some}{', ...' if count > _EXAMPLES else ''}); leave them out, or evaluate on others"
-            said.append(f"{name}: {count:,} of its {overlap.size:,} images are trained on{where if count else ''}")
+            said.append(f"{name}: {count:,} of its {overlap.size:,} images are in this set{where if count else ''}")
         unknown = self.samples - self.with_number
         if unknown and said:
             said.append(f"{unknown:,} of {self.samples:,} samples have no COCO number, so they could not be compared")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import Field
 
 from captioners.core.options import Options
-from captioners.data.source import Sample, Shard, Source, SourceOptions, Unreadable, sources
+from captioners.data.source import Sample, Shard, Source, SourceOptions, Unreadable, describe, sources
 
 if TYPE_CHECKING:
     AnyPart = SourceOptions
@@ -51,6 +51,11 @@ class MixtureSource:
     def __init__(self, parts: Sequence[tuple[Source, int]]) -> None:
         self._sources = [source for source, _ in parts]
         self.weights = tuple(weight for _, weight in parts)
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what the parts tell, each with its number."""
+        numbered = enumerate(self._sources, start=1)
+        return tuple(f"part {number}: {line}" for number, source in numbered for line in describe(source))
 
     def shards(self, frozen: Sequence[Shard] = ()) -> list[Shard]:
         """Return the shards of all parts, those frozen first."""

@@ -44,7 +44,7 @@ def name_columns(
         if found[f"{role}_column"] is None:
             names = ", ".join(there) or "none, for its first lines are no JSON objects"
             raise UserError(
-                f"{where}: which column holds the {role}? there are: {names}; say source.{role}_column in a recipe"
+                f"{where}: which column holds the {role}? there are: {names}; say source.{role}_column=NAME"
             )
     said = {"images": found["image_column"], "captions": found["caption_column"], "keys": found["key_column"]}
     phrase = ", ".join(f"{role} in {column!r}" for role, column in said.items() if column)
@@ -60,7 +60,7 @@ def _one(where: str, role: str, wanted: Sequence[str], there: Sequence[str], str
     found = _among(wanted, there)
     if strict and len(found) > 1:
         several = " or ".join(map(repr, found))
-        raise UserError(f"{where}: is the {role} in {several}? say source.{role}_column in a recipe")
+        raise UserError(f"{where}: is the {role} in {several}? say source.{role}_column=NAME")
     return next(iter(found), None)
 
 

@@ -69,6 +69,7 @@ def survey(
     group_by: str | None = None,
     prepare: Callable[[Image.Image], Pixels] | None = None,
     keep: Callable[[Pixels, bytes], None] = lambda *_: None,
+    met: Callable[[Sample], None] = lambda _: None,
     seen: Callable[[int], None] = lambda _: None,
 ) -> Survey:
     """Look at every sample of a source; what cannot be read or says nothing is skipped with its reason.
@@ -78,6 +79,7 @@ def survey(
         profile: how pictures are decoded.
         group_by: a field of the samples' meta (with dots, one inside another) that says what belongs together.
         prepare: makes of a decoded picture what `keep` is handed with the file's bytes, in the order of the items.
+        met: handed each sample that the source could hand out.
         seen: told the number of samples met, now and then.
     """
     found = Survey()
@@ -85,6 +87,8 @@ def survey(
         for chunk in _chunks(_samples(source)):
             looked = pool.map(lambda sample: _look(sample, profile, group_by, prepare), chunk)
             for sample, (item, pixels, reason, error) in zip(chunk, looked, strict=True):
+                if isinstance(sample, Sample):
+                    met(sample)
                 if item is None:
                     found.skipped.append({"shard": sample.shard, "key": sample.key, "reason": reason, "error": error})
                     continue

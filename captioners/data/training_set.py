@@ -67,9 +67,10 @@ def read_training_set(  # noqa: PLR0913  # what a recipe says of how pictures an
     truncation: Truncation = "token",
     keep_files: bool = False,
     max_bytes: int = 4 << 30,
+    met: Callable[[Sample], None] = lambda _: None,
     seen: Callable[[int], None] = lambda _: None,
 ) -> TrainingSet:
-    """Read a whole source into memory; `seen` is told the number of samples met, now and then.
+    """Read a whole source into memory; `met` is handed each sample, `seen` told how many there were, now and then.
 
     A sample that cannot be read is skipped with its reason and stops nothing. With `keep_files`, pictures are held as
     files, for an augmentation. The set depends on the source alone.
@@ -87,6 +88,7 @@ def read_training_set(  # noqa: PLR0913  # what a recipe says of how pictures an
                 captions = _captions(held, found, tokenizer, context_length, truncation)
                 size += _add(held, found, pixels, captions, keep_files, parts[found.shard])
                 if isinstance(found, Sample):
+                    met(found)
                     record = [found.shard, found.key, sha256(found.image).hexdigest(), *found.captions]
                     digest.update(json.dumps(record).encode())
             if size > max_bytes:

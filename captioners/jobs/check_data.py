@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 from captioners.data.duplicates import near_duplicates
 from captioners.data.facts import Facts, facts_of
+from captioners.data.leaks import LeakReport
+from captioners.data.licences import licences_of
+from captioners.data.source import describe
 from captioners.data.survey import survey
 from captioners.jobs.finetune_quick import quick_recipe
 from captioners.jobs.finetune_recipe import FinetuneRecipe
+from captioners.jobs.train_recipe import data_licence_of
 from captioners.kinds.catalogue import find
 
 
@@ -20,16 +24,24 @@ class DataCheck:
     recipe: FinetuneRecipe
     """How it would be trained on."""
     facts: Facts
+    source: tuple[str, ...] = ()
+    """What the source has to tell."""
+    leaks: tuple[str, ...] = ()
+    """Which evaluation sets of the recipe's `leaks` it overlaps."""
 
     @property
     def lines(self) -> list[str]:
         """The set's numbers, for people."""
-        return self.facts.lines(self.recipe.data_licence)
+        found = [f"source      {line}" for line in self.source] + [f"leaks       {line}" for line in self.leaks]
+        return [*found, *self.facts.lines(data_licence_of(self.recipe))]
 
     @property
     def warnings(self) -> list[str]:
         """What may be wrong."""
-        return self.facts.warnings()
+        augmentation = self.recipe.augmentation
+        flips = augmentation != "none" and augmentation.horizontal_flip > 0
+        refusal = licences_of(self.recipe.source).refusal(self.recipe.allow_noncommercial)
+        return [*self.facts.warnings(flips=flips), *([f"source: {refusal}"] if refusal else [])]
 
     @property
     def problem(self) -> str | None:
@@ -47,6 +59,14 @@ def check_data(what: list[str], seen: Callable[[int], None] = lambda _: None) ->
 
     recipe, recognised = quick_recipe(what)
     tokenizer, context_length = tokenizer_of(find(recipe.init))
-    found = survey(recipe.source.open(), profile=recipe.decode_profile, seen=seen)
+    source, leaks = recipe.source.open(), LeakReport(recipe.leaks)
+    about = describe(source)
+    found = survey(
+        source,
+        profile=recipe.decode_profile,
+        met=lambda sample: leaks.add(sample.key, sample.meta),
+        seen=seen,
+    )
     groups = near_duplicates([item.fingerprint for item in found.items]).tolist()
-    return DataCheck(recognised, recipe, facts_of(found, groups, tokenizer, recipe.context_length or context_length))
+    facts = facts_of(found, groups, tokenizer, recipe.context_length or context_length)
+    return DataCheck(recognised, recipe, facts, about, tuple(leaks.lines()))

@@ -23,14 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from accelerate import Accelerator
+
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
+from captioners.core.processes import said_once
 from captioners.core.recipe import resolved
-from captioners.data.licences import UNSPECIFIED, DataLicences, licences_of
+from captioners.data.licences import licences_of
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.train_data import Data, steps_of
-from captioners.jobs.train_read import read_data
+from captioners.jobs.train_read import ReadingFor, read_data
+from captioners.jobs.train_recipe import data_licence_of
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
+from captioners.jobs.train_verdict import check_scorer
 from captioners.jobs.train_watch import Watch, evaluate_every
 from captioners.kinds.directory import write_open_clip
 from captioners.models.weights import weights_digest
@@ -77,29 +82,36 @@ def train(
         InterruptedRunError: it was stopped; a checkpoint is written. NeedsLookError: the loss is no number any more, or
             the captioner says the same of everything.
     """
-    check_licence(recipe)
     name = _folder(recipe)
     with ExitStack() as stack:
-        accelerator = stack.enter_context(accelerator_for(recipe.device, recipe.precision, recipe.trackers, name))
+        with said_once():
+            check_licence(recipe)
+            accelerator = stack.enter_context(accelerator_for(recipe.device, recipe.precision, recipe.trackers, name))
         ranks = Ranks(accelerator)
         directory = ranks.on_main(lambda: _begun(recipe, name, stack))
         say = say if ranks.is_main else lambda _: None
         source = recipe.source.open()
         start = _main_first(ranks, lambda: start_of(recipe, source, directory))
+        ranks.on_main(lambda: check_scorer(recipe, start, say))
         preprocess = preprocess_of(start.loaded)
-        data = _main_first(ranks, lambda: read_data(recipe, source, start, preprocess, directory, say))
+        reading = ReadingFor(directory, say, writes=ranks.is_main)
+        data = _main_first(ranks, lambda: read_data(recipe, source, start, preprocess, reading))
         schedule = steps_of(recipe, data)
         steps = recipe.stop_at or schedule
-        with data.batches(ranks.rank, ranks.world) as batches:
-            trainer = Trainer(
-                start.loaded.model,
-                recipe.objective,
-                batches,
-                _images(recipe, start, data, preprocess, ranks, directory, steps, say),
-                plan=_plan(recipe, steps, schedule, evaluate_every(recipe, data, steps)),
-                folder=directory,
-                accelerator=accelerator,
-                facts=_facts(recipe, start, data, accelerator.mixed_precision),
+        with ExitStack() as open_batches:
+            batches = ranks.on_all(lambda: open_batches.enter_context(data.batches(ranks.rank, ranks.world)))
+            images = _images(recipe, start, data, preprocess, ranks, directory, steps, say)
+            trainer = ranks.on_all(
+                lambda: Trainer(
+                    start.loaded.model,
+                    recipe.objective,
+                    batches,
+                    images,
+                    plan=_plan(recipe, steps, schedule, evaluate_every(recipe, data, steps)),
+                    folder=directory,
+                    accelerator=accelerator,
+                    facts=_facts(recipe, start, data, accelerator),
+                )
             )
             run = _run_of(directory, data, trainer, say)
             watch = Watch(recipe, start, data, trainer, preprocess, run.steps, show, say)
@@ -155,10 +167,10 @@ def _begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:
 
 
 def _main_first(ranks: Ranks, work: Callable[[], T]) -> T:
-    """Do the same on every process, on the main one first: the others find what it wrote; if it fails, all do."""
+    """Do the same on every process, on the main one first: the others find what it wrote; if one fails, all do."""
     done: list[T] = []
     ranks.on_main(lambda: done.append(work()))
-    return done[0] if done else work()
+    return ranks.on_all(lambda: done[0] if done else work())
 
 
 def _run_of(directory: Path, data: Data, trainer: Trainer, say: Callable[[str], None]) -> TrainRun:
@@ -201,14 +213,16 @@ def _plan(recipe: Recipe, steps: int, schedule: int, looks_every: int | None) ->
     )
 
 
-def _facts(recipe: Recipe, start: Start, data: Data, precision: str) -> dict[str, Any]:
+def _facts(recipe: Recipe, start: Start, data: Data, accelerator: Accelerator) -> dict[str, Any]:
     """Return what decides every step: a stopped run goes on only under the same."""
     meant = meaning_of(recipe)
     for name in ("source", "init", "save_dtype", "precision"):  # the first two by what they hold, below
         meant.pop(name, None)
     return {
         **meant,
-        "precision": precision,
+        "precision": accelerator.mixed_precision,
+        # A set in memory is shared out step by step, a streamed one shard by shard, so what a step reads depends on it.
+        **({"processes": accelerator.num_processes} if recipe.stream is not None else {}),
         "init": start.came_from.get("digest", "random"),
         "tokenizer": start.tokenizer.digest,
         "data": data.digest,
@@ -220,7 +234,7 @@ def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Map
     licences = {"weights": "unspecified", **start.licences}
     name = recipe.name or directory.name
     of_data = licences_of(recipe.source)
-    licences[what if what not in licences else f"{what} of {name}"] = _data_licence(recipe, of_data)
+    licences[what if what not in licences else f"{what} of {name}"] = data_licence_of(recipe)
     meant = {key: value for key, value in meaning_of(recipe).items() if key != "init"}  # it may be a path
     return {
         "name": name,
@@ -235,14 +249,6 @@ def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Map
         "data": {"images": data.images, "captions": data.captions, "digest": data.digest},
         **result,
     }
-
-
-def _data_licence(recipe: Recipe, found: DataLicences) -> str:
-    """Return the recipe's word for the data's licence, or what its data card says."""
-    images, captions = "; ".join(found.images), "; ".join(found.captions)
-    if recipe.data_licence != UNSPECIFIED or (images, captions) == (UNSPECIFIED, UNSPECIFIED):
-        return recipe.data_licence
-    return images if images == captions else f"images: {images}; captions: {captions}"
 
 
 def _folder(recipe: Recipe) -> Path:

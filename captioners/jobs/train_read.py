@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from captioners.data.blocks import BlockReader, Choices
 from captioners.data.duplicates import near_duplicates
 from captioners.data.facts import facts_of
 from captioners.data.frozen import digest_of, frozen_shards
+from captioners.data.leaks import LeakReport
 from captioners.data.mixture_source import part_of, weights_of
 from captioners.data.pixel_store import PixelStore
 from captioners.data.skipped import Skipped
-from captioners.data.source import Source
+from captioners.data.source import Source, describe
 from captioners.data.split import TOO_FEW, Part, groups_of, parts_of
 from captioners.data.survey import Item, Survey, survey
 from captioners.data.training_set import TrainingSet, read_training_set
@@ -27,6 +29,7 @@ from captioners.images.pool import DecodePool
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.finetune_recipe import FinetuneRecipe
 from captioners.jobs.train_data import Data, HeldOut, held_data
+from captioners.jobs.train_recipe import data_licence_of
 from captioners.jobs.train_start import Recipe, Start
 from captioners.text.truncate import caption_ids
 from captioners.training.stream import StreamBatches
@@ -34,7 +37,23 @@ from captioners.training.stream import StreamBatches
 Say = Callable[[str], None]
 
 
-def read_data(recipe: Recipe, source: Source, start: Start, preprocess: Preprocess, directory: Path, say: Say) -> Data:
+@dataclass(frozen=True)
+class ReadingFor:
+    """The run that a set is read for, or one process's part of it."""
+
+    directory: Path
+    say: Say
+    writes: bool = True
+    """Whether this is the process that writes."""
+
+    def write(self, name: str, records: Iterable[dict[str, Any]]) -> None:
+        """Write a file of the run, a line a record."""
+        if self.writes:
+            lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            (self.directory / name).write_text(lines, encoding="utf-8")
+
+
+def read_data(recipe: Recipe, source: Source, start: Start, preprocess: Preprocess, run: ReadingFor) -> Data:
     """Read the recipe's set; `skipped.jsonl` and `split.jsonl` are written to the run, what is found is said.
 
     A finetuning looks at all of it first; a set that is streamed is never seen whole.
@@ -42,10 +61,15 @@ def read_data(recipe: Recipe, source: Source, start: Start, preprocess: Preproce
     Raises:
         UserError: nothing usable is there, too much of it is not, or the disk is full.
     """
+    for line in describe(source):
+        run.say(f"source      {line}")
+    leaks = LeakReport(recipe.leaks)
     if recipe.stream is not None:
-        return _streamed(recipe, source, start, preprocess, directory)
+        if recipe.leaks:
+            run.say("leaks       not looked for in a set that is read as it goes; captioners check RECIPE --data does")
+        return _streamed(recipe, source, start, preprocess, run.directory)
     if isinstance(recipe, FinetuneRecipe) or recipe.split is not None:
-        return _looked_at(recipe, source, start, preprocess, directory, say)
+        return _looked_at(recipe, source, start, preprocess, run, leaks)
     held = read_training_set(
         source,
         preprocess,
@@ -55,9 +79,11 @@ def read_data(recipe: Recipe, source: Source, start: Start, preprocess: Preproce
         truncation=recipe.truncation,
         keep_files=recipe.augmentation != "none",
         max_bytes=int(recipe.memory_gb * 1e9),
+        met=lambda sample: leaks.add(sample.key, sample.meta),
     )
-    _write(directory / "skipped.jsonl", held.skipped)
-    _say_skipped(held.skipped, held.read, directory, say)
+    _say_leaks(leaks, run)
+    run.write("skipped.jsonl", held.skipped)
+    _say_skipped(held.skipped, held.read, run)
     return held_data(recipe, held, preprocess.fit)
 
 
@@ -95,7 +121,9 @@ def _streamed(recipe: Recipe, source: Source, start: Start, preprocess: Preproce
     return Data(batches=opened, images=count, captions=count, samples=count, digest=digest_of(shards))
 
 
-def _looked_at(recipe: Recipe, source: Source, start: Start, preprocess: Preprocess, directory: Path, say: Say) -> Data:
+def _looked_at(
+    recipe: Recipe, source: Source, start: Start, preprocess: Preprocess, run: ReadingFor, leaks: LeakReport
+) -> Data:
     files: list[bytes] = []
     wanted, room = recipe.augmentation != "none", int(recipe.memory_gb * 1e9)
 
@@ -111,20 +139,22 @@ def _looked_at(recipe: Recipe, source: Source, start: Start, preprocess: Preproc
                     f"({len(files):,} of them are read); raise memory_gb, or say augmentation: none"
                 )
 
-    with PixelStore(directory) as store:
+    with PixelStore(run.directory) as store:
         found = survey(
             source,
             profile=recipe.decode_profile,
             group_by=recipe.split.group_by if recipe.split else None,
             prepare=preprocess.pixels,
             keep=keep,
+            met=lambda sample: leaks.add(sample.key, sample.meta),
         )
         pixels = store.rows()
-    _write(directory / "skipped.jsonl", found.skipped)
+    run.write("skipped.jsonl", found.skipped)
     near = near_duplicates([item.fingerprint for item in found.items]).tolist()
-    _check(recipe, start, found, near, say)
-    _say_skipped(found.skipped, found.read, directory, say)
-    parts = _parts(recipe, found, near, directory, say)
+    _check(recipe, start, found, near, run.say)
+    _say_leaks(leaks, run)
+    _say_skipped(found.skipped, found.read, run)
+    parts = _parts(recipe, found, near, run)
     numbers = [number for number, part in enumerate(parts) if part == "train"]
     held = _training_set(recipe, start, source, [found.items[number] for number in numbers])
     kept = [number for number, captions in zip(numbers, held.captions, strict=True) if captions]
@@ -141,42 +171,47 @@ def _check(recipe: Recipe, start: Start, found: Survey, near: Sequence[int], say
     facts = facts_of(found, near, start.tokenizer, start.loaded.context_length)
     if problem := facts.problem(recipe.skipped_ceiling):
         raise UserError(problem)
-    for line in facts.lines(recipe.data_licence):
+    for line in facts.lines(data_licence_of(recipe)):
         say(line)
     flips = recipe.augmentation != "none" and recipe.augmentation.horizontal_flip > 0
     for warning in facts.warnings(flips=flips):
         say(f"warning     {warning}")
 
 
-def _say_skipped(skipped: Sequence[dict[str, str]], read: int, directory: Path, say: Say) -> None:
+def _say_leaks(leaks: LeakReport, run: ReadingFor) -> None:
+    for line in leaks.lines():
+        run.say(f"leaks       {line}")
+
+
+def _say_skipped(skipped: Sequence[dict[str, str]], read: int, run: ReadingFor) -> None:
     if skipped:
-        say(
-            f"{len(skipped):,} of {read:,} samples were skipped (all in {directory / 'skipped.jsonl'}); "
+        run.say(
+            f"{len(skipped):,} of {read:,} samples were skipped (all in {run.directory / 'skipped.jsonl'}); "
             f"the first, {skipped[0]['reason']}: {skipped[0]['error']}"
         )
 
 
-def _parts(recipe: Recipe, found: Survey, near: Sequence[int], directory: Path, say: Say) -> list[Part]:
+def _parts(recipe: Recipe, found: Survey, near: Sequence[int], run: ReadingFor) -> list[Part]:
     """Return each item's part, and write them all to `split.jsonl`."""
     if recipe.split is None:
         return ["train"] * len(found.items)
     groups = groups_of(found.items, near)
     parts = parts_of(groups, recipe.split)
-    _write(
-        directory / "split.jsonl",
+    run.write(
+        "split.jsonl",
         (
             {"shard": item.shard, "key": item.key, "sha256": item.sha256, "group": group, "part": part}
             for item, group, part in zip(found.items, groups, parts, strict=True)
         ),
     )
     if len(parts) < TOO_FEW:
-        say(
+        run.say(
             f"split       all {len(parts)} images are trained on: fewer than {TOO_FEW} are too few to hold some out, "
             "so nothing will say when to stop or whether it got better"
         )
     else:
         counts = ", ".join(f"{parts.count(part):,} {part}" for part in ("train", "val", "test"))
-        say(f"split       {counts}, by {len(set(groups)):,} groups ({directory / 'split.jsonl'})")
+        run.say(f"split       {counts}, by {len(set(groups)):,} groups ({run.directory / 'split.jsonl'})")
     return parts
 
 
@@ -215,7 +250,3 @@ def _digest_of(items: Iterable[Item]) -> str:
     for item in items:
         digest.update(json.dumps([item.shard, item.key, item.sha256, *item.captions]).encode())
     return digest.hexdigest()
-
-
-def _write(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")

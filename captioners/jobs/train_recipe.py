@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from captioners.core.errors import CaptionersError
 from captioners.core.options import Options, operation
 from captioners.data.choices import AnySource, Captions, Streaming
+from captioners.data.licences import UNSPECIFIED, licences_of
 from captioners.data.split import Split
 from captioners.decoding.values import Decoding
 from captioners.images.augment import Augmentation
@@ -46,6 +47,15 @@ class Evaluation(Options):
     """Of these, how many are on the page `training.html`."""
     patience: int = Field(3, ge=1)
     """Looks without a better CIDEr-D after which training ends; the best checkpoint is the result."""
+
+
+def data_licence_of(recipe: "TrainRecipe") -> str:
+    """Return the recipe's word for the data's licence, or what its data card says."""
+    found = licences_of(recipe.source)
+    images, captions = "; ".join(found.images), "; ".join(found.captions)
+    if recipe.data_licence != UNSPECIFIED or (images, captions) == (UNSPECIFIED, UNSPECIFIED):
+        return recipe.data_licence
+    return images if images == captions else f"images: {images}; captions: {captions}"
 
 
 class TrainRecipe(Options):
@@ -132,6 +142,9 @@ class TrainRecipe(Options):
     """Where metrics go besides `metrics.jsonl` and the terminal: tensorboard, wandb, trackio."""
     max_hours: float | None = operation(None, gt=0)
     """Stop before the first step if the run would take longer, as measured on 20 of its steps; absent: never."""
+    leaks: dict[str, str] = operation({})
+    """Evaluation sets (MSCOCO's) that the data must not hold: a name -> a file that lists its images, such as
+    `{val2017: captions_val2017.json, Karpathy test: dataset_coco.json}`. What they share is counted and said."""
     skipped_ceiling: float = operation(0.05, ge=0, le=1)
     """Stop before the first step if a larger share of the samples cannot be read or has no caption."""
 

@@ -4,6 +4,7 @@ A block's weights stay where open_clip keeps them; only the way through them is 
 memory and speed, and no gradient beyond rounding.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -70,6 +71,8 @@ _Run = Callable[[Any, Tensor, Tensor | None, Tensor | None, bool], Tensor]
 
 @cache
 def _compiled() -> _Run:
+    # It looks at the gradient of whatever it is handed, and torch warns it, who alone could do otherwise.
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
     # Dynamic: the length of captions changes with every batch. One function for all layers: weights are its inputs.
     run: _Run = torch.compile(_block, dynamic=True)
     return run

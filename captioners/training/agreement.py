@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from captioners.core.errors import InterruptedRunError
+from captioners.core.errors import OtherProcessError, exit_code_of
 from captioners.data.batches import Batch
 from captioners.training.gradients import Count
 from captioners.training.ranks import Ranks
@@ -14,12 +14,13 @@ class _Word:
     count: Count | None = None
     stop: str = ""
     failure: str = ""
+    exit_code: int = 0
 
 
 def agree(ranks: Ranks, batches: Iterator[Batch], stop: list[str]) -> tuple[Batch, list[Count]] | str:
     """Return this process's next batch and what every process brings, or the signal that one of them was sent.
 
-    Raises what reading raised here; where another process could not read, InterruptedRunError, which says so.
+    Raises what reading raised here; where another process could not read, OtherProcessError, which says so.
     """
     batch: Batch | None = None
     raised: BaseException | None = None
@@ -30,13 +31,16 @@ def agree(ranks: Ranks, batches: Iterator[Batch], stop: list[str]) -> tuple[Batc
             word = _Word(Count.of(batch))
         except BaseException as error:  # the others must hear of it before it ends this process
             raised = error
-            word = _Word(failure=(str(error) or type(error).__name__).partition("\n")[0])
+            said = (str(error) or type(error).__name__).partition("\n")[0]
+            word = _Word(failure=said, exit_code=exit_code_of(error))
     words = ranks.told(word)
     if raised is not None:
         raise raised
     for rank, other in enumerate(words):
         if other.failure:
-            raise InterruptedRunError(f"stopped, because process {rank} of {len(words)} failed: {other.failure}")
+            raise OtherProcessError(
+                f"stopped, because process {rank} of {len(words)} failed: {other.failure}", other.exit_code
+            )
     for other in words:
         if other.stop:
             return other.stop

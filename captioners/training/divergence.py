@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from captioners.core.errors import NeedsLookError
+from captioners.core.errors import CaptionersError, NeedsLookError
 from captioners.training.checkpoint import Checkpoints
 from captioners.training.ranks import Ranks
 
@@ -14,8 +14,8 @@ _SHOWN = 5
 
 def diverged(
     folder: Path, step: int, wrong: str, values: Mapping[str, float], blamed: Mapping[str, float], ranks: Ranks
-) -> NeedsLookError:
-    """Write `diverged.json` into the run's folder and return the error to raise, the same on every process.
+) -> CaptionersError:
+    """Write `diverged.json` into the run's folder and return the error to raise, which the main process says.
 
     Args:
         folder: the run's.
@@ -42,7 +42,8 @@ def diverged(
     whose = "for" if spoilt else "on the batch of"
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    return NeedsLookError(
+    error = NeedsLookError(
         f"step {step}: the loss {wrong} ({numbers}) {whose} {', '.join(keys[:_SHOWN])}{more} (each sample's loss: "
         f"{file}); {kept}. Look at these samples, or train afresh with a smaller lr"
     )
+    return ranks.in_common(error)

@@ -9,7 +9,10 @@ from types import FrameType
 
 @contextmanager
 def stop_signals() -> Iterator[list[str]]:
-    """Yield a list that the first SIGTERM or Ctrl-C puts its name into; a second one acts as it always does."""
+    """Yield a list that the first SIGTERM or Ctrl-C puts its name into; a second Ctrl-C acts as it always does.
+
+    A second SIGTERM changes nothing: a scheduler and a launcher may each send one, and the checkpoint must be written.
+    """
     asked: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread hears signals
@@ -18,7 +21,8 @@ def stop_signals() -> Iterator[list[str]]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         asked.append("SIGTERM" if number == signal.SIGTERM else "Ctrl-C")
-        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     for number in before:
         signal.signal(number, note)

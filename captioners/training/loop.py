@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from captioners.core.errors import InterruptedRunError, UserError
+from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.data.batches import Batch, Batches
 from captioners.models.coca_blocks import Blocks
 from captioners.training.agreement import agree
@@ -182,13 +182,14 @@ class Trainer:
             if self._evaluated(evaluate):
                 return
 
-    def _interrupted(self, signal: str) -> InterruptedRunError:
+    def _interrupted(self, signal: str) -> CaptionersError:
         if not self._watch.is_suspicious:
             self._save()
-        return InterruptedRunError(
+        error = InterruptedRunError(
             f"{signal}: stopped after step {self.step} of {self.plan.steps}; the checkpoint is in "
             f"{self.checkpoints.folder}: run the same command again to go on"
         )
+        return self.ranks.in_common(error)
 
     def _one_step(self, batch: Batch, counts: list[Count], rate: float) -> tuple[Losses, float]:
         set_learning_rate(self._optimizer, rate)

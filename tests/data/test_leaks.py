@@ -22,8 +22,8 @@ def test_overlaps_are_counted_for_each_evaluation_set(tmp_path):
     assert report.overlaps["Karpathy test"].shared == {1, 3}
     assert report.overlaps["val2017"].shared == set()
     assert report.lines() == [
-        "Karpathy test: 2 of its 3 images are trained on (1, 3); leave them out, or evaluate on others",
-        "val2017: 0 of its 2 images are trained on",
+        "Karpathy test: 2 of its 3 images are in this set (1, 3); leave them out, or evaluate on others",
+        "val2017: 0 of its 2 images are in this set",
     ]
 
 
@@ -32,7 +32,7 @@ def test_an_image_met_several_times_counts_once_and_examples_are_few(tmp_path):
     report = LeakReport({"ids": tmp_path / "ids.txt"})
     for number in [*range(1, 8)] * 2:
         report.add(f"{number:012d}", {})
-    assert report.lines()[0].startswith("ids: 7 of its 99 images are trained on (1, 2, 3, 4, 5, ...)")
+    assert report.lines()[0].startswith("ids: 7 of its 99 images are in this set (1, 2, 3, 4, 5, ...)")
 
 
 def test_samples_without_a_number_are_said_to_be_unknown_not_clean(tmp_path):
@@ -42,7 +42,7 @@ def test_samples_without_a_number_are_said_to_be_unknown_not_clean(tmp_path):
     report.add("train_00007", {"example_id": "train_00007"})
     assert (report.samples, report.with_number) == (2, 0)
     assert report.lines() == [
-        "ids: 0 of its 1 images are trained on",
+        "ids: 0 of its 1 images are in this set",
         "2 of 2 samples have no COCO number, so they could not be compared",
     ]
     assert LeakReport({}).lines() == []

@@ -31,6 +31,26 @@ def photos(folder, count, *, first=0):
     return folder
 
 
+def _clip(folder):
+    """A CLIP of random weights to score with, as a directory."""
+    import open_clip
+    import torch
+
+    from tests.jobs.test_compare_scorer import TINY_CLIP
+
+    folder.mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        vision, text = (
+            open_clip.CLIPVisionCfg(**TINY_CLIP["vision_cfg"]),
+            open_clip.CLIPTextCfg(**TINY_CLIP["text_cfg"]),
+        )
+        model = open_clip.CLIP(TINY_CLIP["embed_dim"], vision, text)
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY_CLIP, "preprocess_cfg": {}}))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
     home = tmp_path_factory.mktemp("story")
@@ -40,7 +60,9 @@ def story(tmp_path_factory):
     shutil.copy(folder / "00000000.jpg", folder / "copy.jpg")
     (folder / "copy.txt").write_text("the same again")
     said = []
+    (home / "ids.txt").write_text("7\n8\n")
     changes = [*FAST, "epochs=2", "evaluation.every=5", f"output={home / 'run'}"]
+    changes += [f"scorer=local-dir:{_clip(home / 'clip')}", f"leaks={{val: {home}/ids.txt}}"]
     recipe, recognised = quick_recipe([str(folder), *changes], "demo")
     return train(recipe, say=said.append), "\n".join([recognised, *said]), recipe
 
@@ -52,6 +74,7 @@ def test_it_says_what_it_found_before_the_first_step(story):
         "images      41 of 42 samples (41 jpg)",
         "duplicates  1 exact copies; 2 images in 1 groups of near-duplicates",
         "licence     unspecified",
+        "leaks       val: 0 of its 2 images are in this set",
         "1 not_an_image",
         "split       33 train, 4 val, 4 test",
         "val after step 0: CIDEr-D",
@@ -90,6 +113,8 @@ def test_the_answer_is_one_sentence_on_test_images_and_stands_on_the_card(story)
     (sentence,) = [line for line in said.splitlines() if line.startswith("Did it get better?")]
     assert "on 4 test images (same references and decoding)" in sentence
     assert result["sentence"] == sentence
+    assert result["scorer_note"] in said
+    assert result["scorer_note"].startswith("CLIPScore and self-retrieval by local-dir:")
     card = json.loads((run.captioner / "captioner.json").read_text())
     assert card["comparison"]["sentence"] == sentence
     assert len(card["sample_captions"]) == 4

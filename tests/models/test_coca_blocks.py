@@ -37,7 +37,6 @@ def test_recomputed_blocks_keep_less_and_give_the_same():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile's own looking
 def test_compiled_blocks_give_the_same():
     assert _differ(_gradients(Blocks()), _gradients(Blocks(compiled=True))) < 1e-9
 

@@ -56,6 +56,7 @@ JOBS_OF_JOBS = {
         "captioners.jobs.train_data",
         "captioners.jobs.train_read",
         "captioners.jobs.train_start",
+        "captioners.jobs.train_verdict",
         "captioners.jobs.train_watch",
     },
     "captioners.jobs.train_read": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
@@ -73,6 +74,7 @@ JOBS_OF_JOBS = {
     "captioners.jobs.train_verdict": {  # the comparison is a part of a finetuning, too
         "captioners.jobs.compare",
         "captioners.jobs.compare_images",
+        "captioners.jobs.compare_scorer",
         "captioners.jobs.train_data",
         "captioners.jobs.train_start",
     },

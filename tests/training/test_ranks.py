@@ -58,3 +58,18 @@ def test_the_loss_of_20_steps_is_that_of_one_process_and_of_micro_batches(whole,
         assert all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(_losses(other), wanted, strict=True))
     train(tmp_path / "seed", STEPS, seed=1, **settings)  # the control
     assert not math.isclose(_losses(tmp_path / "seed")[-1], wanted[-1], rel_tol=1e-5)
+
+
+def test_what_fails_on_one_ends_all_with_its_exit_code_and_one_says_why():
+    (first, said, _), (second, other, _) = two_processes("tests.training.failing")
+    assert (first, second) == (0, 9)
+    said, lost = said.splitlines()
+    silent, spoken = ["OtherProcessError", 1], ["UserError", 1]
+    well = {"main is well": ["done", 0], "none": ["done", 0]}
+    assert json.loads(said) == {
+        **well, "main": spoken, "one": silent, "both": spoken, "reading": silent, "in common": ["NeedsLookError", 2],
+    }  # fmt: skip
+    assert json.loads(other) == {
+        **well, "main": silent, "one": spoken, "both": silent, "reading": spoken, "in common": ["OtherProcessError", 2],
+    }  # fmt: skip
+    assert json.loads(lost) == ["InterruptedRunError", 75], "a process that is gone is noticed"
