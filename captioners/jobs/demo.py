@@ -1,34 +1,36 @@
-"""The whole loop in minutes: draw a world, fine-tune two voices, caption held-out scenes, measure, look.
+"""The whole loop in minutes: draw a world, fine-tune voices, caption held-out scenes, measure, look.
 
 runs/demo/
     demo.json          what was asked for, and how long each step took
     data/finetune/     shards to learn from; data/held-out/: shards to caption
     pretrained/        with `from_scratch` only: a captioner made here instead of the packaged one
-    short/ detailed/   the fine-tuned voices
+    short/ detailed/   the fine-tuned voices, and others, if asked for
     captions/          the ensemble's captions and report.html
+    voices.md          before and after, voice by voice, as a table for a README; voices.json holds the same
 
-Each step is a command of its own with a recipe of its own, which is said before it runs. What is done stays done.
+Each step is a command of its own with a recipe of its own, which is said before it runs. What is done stays done, and
+voices can be added to it.
 """
 
 import json
-import resource
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from captioners.core.errors import UserError
+from captioners.core.errors import NotFoundError, near
 from captioners.core.options import meaning_of
 from captioners.core.progress import Progress
 from captioners.core.recipe import read_options, read_recipe
 from captioners.core.run_dir import RunDir
 from captioners.data.drawn_scene import WORLD_VERSION, Scene
+from captioners.data.drawn_voices import VOICES as KNOWN
 from captioners.jobs.data_draw import DrawOptions, data_draw
+from captioners.jobs.demo_book import Book, Step, times
 from captioners.jobs.demo_measure import Layer, finding, judged, measure, scenes_of, sections
+from captioners.jobs.demo_voices import Gain, gains, references_of, section, write
 from captioners.jobs.finetune_recipe import FinetuneRecipe
 from captioners.jobs.generate import generate
 from captioners.jobs.generate_recipe import GenerateRecipe
@@ -36,11 +38,12 @@ from captioners.jobs.pretrain_recipe import PretrainRecipe
 from captioners.jobs.report import Judge, report
 from captioners.jobs.train import train
 from captioners.kinds.catalogue import find
-from captioners.report.page import Mark, Section
+from captioners.report.page import Mark
 from captioners.training.shown import Shown
 
 NOTICE = "drawn world: proves the pipeline, not magnitudes"
 VOICES = ("short", "detailed")
+"""Those of the demo unless others are asked for."""
 _LINES = 5
 """Lines that a training is told in."""
 
@@ -56,20 +59,12 @@ class DemoOptions:
     """To learn from."""
     held_out: int = 300
     """To caption."""
+    voices: tuple[str, ...] = VOICES
+    """To fine-tune; see `voices_of`."""
     pretrain: tuple[str, ...] = ()
     """Overrides of the recipe pretrain/demo; `finetune` and `generate` likewise."""
     finetune: tuple[str, ...] = ()
     generate: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Step:
-    """How long one step took, in seconds."""
-
-    name: str
-    wall: float
-    cpu: float
-    """Of this process and its children, all cores together."""
 
 
 @dataclass
@@ -81,6 +76,26 @@ class Demo:
     steps: list[Step]
     """Of this start and, where they were done earlier, of that one."""
     layers: dict[str, Layer]
+    gains: list[Gain]
+    table: Path
+    """The same as Markdown."""
+
+
+def voices_of(names: str) -> tuple[str, ...]:
+    """Return the voices that a list such as 'short,count' names, or 'all': every voice that says nothing untrue.
+
+    Raises:
+        NotFoundError: one of them is none of these.
+    """
+    truthful = tuple(name for name in KNOWN if name != "alt_text")
+    asked = truthful if names == "all" else tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in asked:
+        if name not in truthful:
+            known = ", ".join(truthful)
+            raise NotFoundError(
+                f"no voice to fine-tune is named {name!r}.{near(name, truthful)} Known: {known}, or all"
+            )
+    return asked
 
 
 def demo(
@@ -96,7 +111,8 @@ def demo(
         UserError: the folder holds another demo. InterruptedRunError: stopped; the same command continues.
     """
     out = options.out
-    book = _Book(options, say)
+    voices = {voice: _recipe_digest(f"finetune/demo-{voice}") for voice in options.voices}
+    book = Book(out, _asked(options), voices, 3 + len(voices) + options.from_scratch, say)
     with book.step("draw"):
         _draw(out / "data/finetune", "finetune", options.scenes, 1000, say)
         _draw(out / "data/held-out", "caption", options.held_out, 100, say)  # a share for each worker
@@ -105,7 +121,7 @@ def demo(
         with book.step("pretrain"):
             _train(PretrainRecipe, "pretrain/demo", {"output": out / "pretrained"}, options.pretrain, say)
         init = str(out / "pretrained/captioner")
-    for voice in VOICES:
+    for voice in options.voices:
         where = {"init": init, "source.inputs": [str(out / "data/finetune")], "output": out / voice}
         with book.step(f"fine-tune {voice}"):
             _train(FinetuneRecipe, f"finetune/demo-{voice}", where, options.finetune, say)
@@ -117,10 +133,13 @@ def demo(
     with book.step("measure"):
         run, source = RunDir(out / "captions"), recipe.source.open()
         layers = measure(run, source)
+        found = gains(layers, options.voices, references_of(source))
+        write(out, found, NOTICE)
         judge = _judge_of(scenes_of(source))
-    tables = [*sections(layers, VOICES), _times(book.steps)]
+    tables = [section(found), *sections(layers, options.voices), times(book.steps)]
     page = report(run, notes=[NOTICE], sections=tables, judge=judge)
-    return Demo(page.path, [finding(layers, voice) for voice in VOICES], book.steps, layers)
+    findings = [finding(layers, voice) for voice in options.voices]
+    return Demo(page.path, findings, book.steps, layers, found, out / "voices.md")
 
 
 def _draw(out: Path, split: str, count: int, per_shard: int, say: Callable[[str], None]) -> None:
@@ -164,14 +183,17 @@ def _train(
 
 
 def _ensemble(options: DemoOptions, init: str) -> GenerateRecipe:
-    """Return the packaged ensemble with this demo's folders."""
+    """Return the packaged ensemble with this demo's folders and voices; one that it has not is captioned greedily."""
     inputs = json.dumps([str(options.out / "data/held-out")])
     where = [f"source.inputs={inputs}", f"output={json.dumps(str(options.out / 'captions'))}"]
     recipe = read_options(GenerateRecipe, "generate/demo", [*where, *options.generate])
-    folders = {"demo": init} | {
-        f"runs/demo/{voice}/captioner": str(options.out / voice / "captioner") for voice in VOICES
-    }
-    members = [member.model_copy(update={"captioner": folders[member.captioner]}) for member in recipe.members]
+    first = recipe.members[0]
+    members = [first.model_copy(update={"captioner": init})]
+    for voice in options.voices:
+        own = [member for member in recipe.members if member.captioner == f"runs/demo/{voice}/captioner"]
+        folder = str(options.out / voice / "captioner")
+        for member in own or [first.model_copy(update={"name": f"{voice}-greedy"})]:
+            members.append(member.model_copy(update={"captioner": folder}))
     return recipe.model_copy(update={"members": members})
 
 
@@ -184,94 +206,24 @@ def _judge_of(scenes: Mapping[tuple[str, str], Scene]) -> Judge:
     return judge
 
 
-def _times(steps: Sequence[Step]) -> Section:
-    return Section(
-        title="How long it took",
-        text="Seconds of each step on this machine, where it was done. CPU seconds are those of all cores together; "
-        "they hardly grow when other programs keep the machine busy.",
-        columns=("step", "seconds", "CPU seconds"),
-        rows=[(step.name, f"{step.wall:,.0f}", f"{step.cpu:,.0f}") for step in steps],
-    )
-
-
-class _Book:
-    """What was asked of a demo and how long its steps took, on disk, so that a later start knows both."""
-
-    def __init__(self, options: DemoOptions, say: Callable[[str], None]) -> None:
-        self._file, self._say = options.out / "demo.json", say
-        self._total = 5 + options.from_scratch
-        self._began = 0
-        asked = _asked(options)
-        self._kept: dict[str, Any] = {"asked": asked, "steps": {}}
-        if self._file.is_file():
-            self._kept = _read(self._file)
-            changed = [name for name, value in asked.items() if self._kept["asked"].get(name) != value]
-            if changed:
-                what = ", ".join(changed)
-                raise UserError(f"{options.out}: holds a demo with another {what}; remove it, or name another --output")
-        elif options.out.is_dir() and any(options.out.iterdir()):
-            raise UserError(f"{options.out}: the folder is not empty and holds no demo; name another --output")
-        options.out.mkdir(parents=True, exist_ok=True)
-        self._write()
-
-    @property
-    def steps(self) -> list[Step]:
-        """Those that were done, in order."""
-        return [Step(name, about["wall"], about["cpu"]) for name, about in self._kept["steps"].items()]
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Say that a step begins, and how long it took; a step that an earlier start finished keeps its time."""
-        self._began += 1
-        self._say(f"{self._began}/{self._total} {name}")
-        about = self._kept["steps"].setdefault(name, {"wall": 0.0, "cpu": 0.0, "finished": False})
-        before = about.copy()
-        wall, cpu = time.perf_counter(), _cpu_seconds()
-        try:
-            yield
-            about["finished"] = True
-        finally:
-            if not before["finished"]:
-                about["wall"] = before["wall"] + time.perf_counter() - wall
-                about["cpu"] = before["cpu"] + _cpu_seconds() - cpu
-            self._write()
-        if not before["finished"]:
-            self._say(f"  {about['wall']:,.0f} s ({about['cpu']:,.0f} s of CPU time)")
-
-    def _write(self) -> None:
-        part = self._file.with_suffix(".part")
-        part.write_text(json.dumps(self._kept, indent=1) + "\n", encoding="utf-8")
-        part.replace(self._file)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return {"asked": dict(found["asked"]), "steps": dict(found["steps"])}
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file}: damaged; remove the folder, or name another --output") from None
-
-
 def _asked(options: DemoOptions) -> dict[str, Any]:
-    """Return what must be the same for an unfinished demo to go on."""
-    names = ("pretrain/demo", *(f"finetune/demo-{voice}" for voice in VOICES), "generate/demo")
-    recipes = json.dumps([meaning_of(read_recipe(name).options) for name in names], sort_keys=True)
+    """Return what must be the same for an unfinished demo to go on, but for its voices."""
     return {
         "scenes": options.scenes,
         "held_out": options.held_out,
         "from_scratch": options.from_scratch,
         "overrides": [*options.pretrain, *options.finetune, *options.generate],
         "world": WORLD_VERSION,
-        "recipes": sha256(recipes.encode()).hexdigest()[:12],
+        "recipes": _recipe_digest("pretrain/demo", "generate/demo"),
         "captioner": _packaged_digest()[:12],
     }
+
+
+def _recipe_digest(*names: str) -> str:
+    recipes = json.dumps([meaning_of(read_recipe(name).options) for name in names], sort_keys=True)
+    return sha256(recipes.encode()).hexdigest()[:12]
 
 
 def _packaged_digest() -> str:
     card = Path(find("demo").origin.where) / "captioner.json"
     return str(json.loads(card.read_text(encoding="utf-8"))["weights_digest"])
-
-
-def _cpu_seconds() -> float:
-    both = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(used.ru_utime + used.ru_stime for used in both)

@@ -23,11 +23,15 @@ _FIXED = "\u00a0"  # a space at which no line is broken
 _KINDS = ("shape", "colour", "size", "texture", "count", "relation")
 _DIVERSITY = ("distinct-2", "Div-2", "unique captions", "length")
 
+Key = tuple[str, str]
+"""Shard and key of an image."""
+
 
 @dataclass(frozen=True)
 class Layer:
     """One member's captions, image by image, judged against their own scenes and against others."""
 
+    keys: list[Key]
     captions: list[list[str]]
     own: list[Judged]
     shuffled: list[Judged]
@@ -53,7 +57,7 @@ def measure(run: RunDir, source: Source) -> dict[str, Layer]:
     return {layer.name: _layer(run, layer.name, scenes, other) for layer in run.layers()}
 
 
-def scenes_of(source: Source) -> dict[tuple[str, str], Scene]:
+def scenes_of(source: Source) -> dict[Key, Scene]:
     """Return the scene of every sample by its shard and key, in order."""
     found = {}
     for shard in source.shards():
@@ -76,15 +80,14 @@ def judged(captions: Sequence[str], scene: Scene) -> Judged:
     return Judged(verdicts=tuple(verdicts), num_facts=len(facts(scene)))
 
 
-def _layer(
-    run: RunDir, name: str, scenes: Mapping[tuple[str, str], Scene], other: Mapping[tuple[str, str], Scene]
-) -> Layer:
+def _layer(run: RunDir, name: str, scenes: Mapping[Key, Scene], other: Mapping[Key, Scene]) -> Layer:
     rows = run.captions([name]).to_pylist()
-    by_image: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    by_image: dict[Key, list[tuple[int, str]]] = {}
     for row in rows:
         by_image.setdefault((row["shard"], row["key"]), []).append((row["draw"], row["text"]))
     captions = {key: [text for _, text in sorted(by_image[key])] for key in scenes if key in by_image}
     return Layer(
+        keys=list(captions),
         captions=list(captions.values()),
         own=[judged(texts, scenes[key]) for key, texts in captions.items()],
         shuffled=[judged(texts, other[key]) for key, texts in captions.items() if name.endswith("-greedy")],

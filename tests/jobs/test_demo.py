@@ -9,8 +9,10 @@ from captioners.core.errors import UserError
 from captioners.core.run_dir import RunDir
 from captioners.data.drawn_check import check
 from captioners.data.drawn_scene import scene
-from captioners.jobs.demo import NOTICE, DemoOptions, demo
+from captioners.data.drawn_voices import captions
+from captioners.jobs.demo import NOTICE, DemoOptions, demo, voices_of
 from captioners.metrics.faithfulness import claims_true
+from captioners.metrics.references import cider_d
 
 MINIATURE = {
     "scenes": 24,
@@ -38,6 +40,7 @@ def test_the_page_holds_the_notice_the_tables_and_every_member(done):
     assert found.page.endswith("report.html")
     assert NOTICE in page
     for title in (
+        "From the alt-text captioner to each voice",
         "What greedy captions say is true",
         "What diversity costs",
         "Claims true, by kind",
@@ -65,6 +68,34 @@ def test_what_is_measured_is_what_a_count_by_hand_finds(done):
     assert claims_true(layer.own).count == 6
 
 
+def test_the_table_of_voices_is_what_a_count_by_hand_finds(done):
+    """The oracle draws the references anew from the seed, and pairs captions with scenes by their keys."""
+    options, found, _ = done
+    kept = json.loads((options.out / "voices.json").read_text())["voices"]
+    assert [about["voice"] for about in kept] == ["short", "detailed"]
+    run = RunDir(options.out / "captions")
+    said = {
+        layer: {int(row["key"]): row["text"] for row in run.captions([layer]).to_pylist()}
+        for layer in ("pretrained-greedy", "short-greedy", "detailed-greedy")
+    }
+    for about, gained in zip(kept, found.gains, strict=True):
+        references = [captions(scene(0, "caption", place), about["voice"], 5, 0) for place in range(6)]
+        measured = {one["metric"]: one for one in about["measures"]}
+        for side, layer in (("before", "pretrained-greedy"), ("after", f"{about['voice']}-greedy")):
+            by_hand = cider_d([said[layer][place] for place in range(6)], references).mean()
+            assert measured["CIDEr-D"][side] == pytest.approx(by_hand)
+            assert getattr(gained.claims, side) == pytest.approx(found.layers[layer].true.value, nan_ok=True)
+        assert about["references"] == 5 and measured["CIDEr-D"]["images"] == 6
+    table = found.table.read_text()
+    assert NOTICE[1:] in table
+    assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("|")] == [
+        "| voice",
+        "| ---",
+        "| short",
+        "| detailed",
+    ]
+
+
 def test_each_step_says_its_command_and_its_time(done):
     _, found, said = done
     assert [line for line in said if not line.startswith(" ")] == [
@@ -85,9 +116,52 @@ def test_the_same_command_again_redoes_nothing_but_the_page(done):
     again = demo(options)
     after = _files(options.out)
     changed = {path.relative_to(options.out).as_posix() for path in after if before.get(path) != after[path]}
-    assert changed <= {"captions/report.html", "captions/recipe.yaml", "demo.json"}
+    assert changed <= {"captions/report.html", "captions/recipe.yaml", "demo.json", "voices.md", "voices.json"}
     assert again.findings == first.findings
     assert again.steps == first.steps
+
+
+def test_a_voice_is_added_to_a_finished_demo(done):
+    """One without members in the packaged ensemble is captioned greedily; what was there stays as it is."""
+    options, first, _ = done
+    before, said = _files(options.out), []
+    more = demo(DemoOptions(out=options.out, voices=("short", "count"), **MINIATURE), said.append)
+    assert "3/5 fine-tune count" in said
+    assert [gained.voice for gained in more.gains] == ["short", "count"]
+    assert more.gains[0] == first.gains[0]
+    assert more.layers["count-greedy"].true.count == 6
+    card = json.loads((options.out / "count/captioner/captioner.json").read_text())
+    assert "json:captions.count" in (options.out / "count/recipe.yaml").read_text() and card["name"] == "demo-count"
+    after = _files(options.out)
+    kept = [path for path in before if not {"demo.json", "voices.md", "voices.json"} & {path.name}]
+    changed = {path.relative_to(options.out).as_posix() for path in kept if before[path] != after[path]}
+    assert changed <= {"captions/report.html", "captions/recipe.yaml"}
+    steps = {step.name: step for step in more.steps}
+    assert steps["caption"].wall > {step.name: step for step in first.steps}["caption"].wall
+    assert steps["fine-tune short"] in first.steps
+
+
+def test_a_voice_whose_recipe_has_changed_is_refused(done):
+    options, _, _ = done
+    file = options.out / "demo.json"
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps(kept | {"voices": kept["voices"] | {"short": "0" * 12}}))
+    with pytest.raises(UserError, match="holds a demo with another recipe of short; remove it"):
+        demo(options)
+    file.write_text(json.dumps(kept))
+
+
+def test_voices_are_named(capsys):
+    assert voices_of("all") == ("short", "detailed", "relational", "count", "paraphrased")
+    assert voices_of("count, short,count") == ("count", "short")
+    for unknown in ("alt_text", "shrot", ""):  # the first is what the pretrained captioner has learned
+        with pytest.raises(UserError, match=f"no voice to fine-tune is named '{unknown}'"):
+            voices_of(unknown)
+    assert run(["demo", "--voices", "shrot"]) == 1
+    assert "Did you mean 'short'?" in capsys.readouterr().err
+    assert run(["demo", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"{', '.join(voices_of('all'))}; or all" in told
 
 
 def test_a_folder_with_another_demo_is_refused(done):

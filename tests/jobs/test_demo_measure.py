@@ -16,6 +16,7 @@ def _layer(voice, draws=1, shift=0):
     """A captioner that says what `voice` says, of the scene `shift` places on."""
     said = [captions(SCENES[(k + shift) % 60], voice, draws, 0) for k in range(60)]
     return Layer(
+        keys=[("drawn", str(k)) for k in range(60)],
         captions=said,
         own=[judged(texts, one) for texts, one in zip(said, SCENES, strict=True)],
         shuffled=[judged(texts, SCENES[(k + 30) % 60]) for k, texts in enumerate(said)],

@@ -80,10 +80,16 @@ JOBS_OF_JOBS = {
     },
     "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
         "captioners.jobs.data_draw",
+        "captioners.jobs.demo_book",
         "captioners.jobs.demo_measure",
+        "captioners.jobs.demo_voices",
         "captioners.jobs.generate",
         "captioners.jobs.report",
         "captioners.jobs.train",
+    },
+    "captioners.jobs.demo_voices": {  # a change is written as a comparison writes it
+        "captioners.jobs.compare_findings",
+        "captioners.jobs.demo_measure",
     },
     "captioners.jobs.compare": {  # its parts
         "captioners.jobs.compare_findings",
