@@ -6,7 +6,7 @@ A set that is fine is worth a minute of reading before hours of training; most t
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -120,18 +120,27 @@ class Facts:
         if not self.images:
             first = f"; the first: {self.shown[0]}" if self.shown else ""
             return f"the source holds no picture with a caption ({lost:,} samples skipped{first})"
-        if lost > ceiling * self.read:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items())
-            return (
-                f"{lost:,} of {self.read:,} samples cannot be used ({lost / self.read:.1%}: {reasons}), more than the "
-                f"{ceiling:.0%} of skipped_ceiling; the first: {self.shown[0]}. Mend them, or raise skipped_ceiling"
-            )
+        if problem := too_many_skipped(Counter(self.skipped).elements(), self.read, ceiling):
+            return f"{problem}; the first: {self.shown[0]}. Mend them, or raise skipped_ceiling"
         if self.images > 1 and self.different == 1:
             return (
                 f"all {self.captions:,} captions are {_short(self.commonest)!r}: there is nothing to learn but that "
                 "sentence; is it the right caption column?"
             )
         return None
+
+
+def too_many_skipped(reasons: Iterable[str], read: int, ceiling: float) -> str | None:
+    """Return what is wrong if more than the share `ceiling` of the samples read was skipped, each for a reason."""
+    counts = Counter(reasons)
+    lost = counts.total()
+    if lost <= ceiling * read:
+        return None
+    said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    return (
+        f"{lost:,} of {read:,} samples cannot be used ({lost / read:.1%}: {said}), more than the "
+        f"{ceiling:.0%} of skipped_ceiling"
+    )
 
 
 def facts_of(survey: Survey, groups: Sequence[int], tokenizer: Tokenizer, context_length: int) -> Facts:

@@ -14,24 +14,20 @@ runs/finetune-1a2b3c/
     tokenizer/        the tokenizer that a pretraining trained
 """
 
-import fcntl
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accelerate import Accelerator
 
-from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.processes import said_once
-from captioners.core.recipe import resolved
 from captioners.data.licences import licences_of
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.train_data import Data, steps_of
+from captioners.jobs.train_folder import begun, folder_of, write_recipe
 from captioners.jobs.train_read import ReadingFor, read_data
 from captioners.jobs.train_recipe import data_licence_of
 from captioners.jobs.train_start import Recipe, Start, check_licence, preprocess_of, start_of
@@ -82,13 +78,13 @@ def train(
         InterruptedRunError: it was stopped; a checkpoint is written. NeedsLookError: the loss is no number any more, or
             the captioner says the same of everything.
     """
-    name = _folder(recipe)
+    name = folder_of(recipe)
     with ExitStack() as stack:
         with said_once():
             check_licence(recipe)
             accelerator = stack.enter_context(accelerator_for(recipe.device, recipe.precision, recipe.trackers, name))
         ranks = Ranks(accelerator)
-        directory = ranks.on_main(lambda: _begun(recipe, name, stack))
+        directory = ranks.on_main(lambda: begun(recipe, name, stack))
         say = say if ranks.is_main else lambda _: None
         source = recipe.source.open()
         start = _main_first(ranks, lambda: start_of(recipe, source, directory))
@@ -113,6 +109,7 @@ def train(
                     facts=_facts(recipe, start, data, accelerator),
                 )
             )
+            ranks.on_main(lambda: write_recipe(recipe, directory))  # now that the run's own checkpoint agrees to it
             run = _run_of(directory, data, trainer, say)
             watch = Watch(recipe, start, data, trainer, preprocess, run.steps, show, say)
             run.stopped_because = watch.train()
@@ -151,19 +148,12 @@ def _images(
         facts={
             "tower": weights_digest(model.state_dict(), "visual."),
             "data": data.digest,
+            "shown": [recipe.decode_profile, preprocess.digest],
             "split": recipe.split.model_dump() if recipe.split else None,
         },
         contrastive=recipe.objective.contrastive_weight > 0,
         say=say,
     )
-
-
-def _begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:
-    """Make the run's folder, keep other runs out of it as long as `stack` lasts, and write the recipe there."""
-    _refuse_unless_ours(directory)
-    stack.enter_context(_alone(directory))
-    (directory / "recipe.yaml").write_text(resolved(recipe), encoding="utf-8")
-    return directory
 
 
 def _main_first(ranks: Ranks, work: Callable[[], T]) -> T:
@@ -244,44 +234,8 @@ def _card(recipe: Recipe, start: Start, data: Data, directory: Path, result: Map
         ),
         **({"knows_only": knows_only} if (knows_only := recipe.knows_only or start.knows_only) else {}),
         "init": start.came_from or None,
-        "commercial_use": of_data.commercial_use,
+        "commercial_use": "no" if start.noncommercial else of_data.commercial_use,
         "recipe": meant,
         "data": {"images": data.images, "captions": data.captions, "digest": data.digest},
         **result,
     }
-
-
-def _folder(recipe: Recipe) -> Path:
-    """Return the run's folder: the recipe's, or one named by what it does."""
-    asked = json.dumps([meaning_of(recipe), recipe.source.model_dump(mode="json")], sort_keys=True)
-    name = f"{recipe.job}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
-    return Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
-
-
-def _refuse_unless_ours(directory: Path) -> None:
-    """Make the folder, or find it; raise UserError if its run is finished, or something else is there."""
-    if (directory / "captioner").exists():
-        raise UserError(
-            f"{directory}: this run is finished, its captioner is {directory / 'captioner'}; name another output"
-        )
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / "recipe.yaml").is_file():
-        raise UserError(f"{directory}: the folder is not empty and holds no training run; name another output")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"output {directory}: a file stands where a folder is needed; name another output") from None
-    except PermissionError:
-        raise UserError(f"output {directory}: may not be written; name another output") from None
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep a second process out; the system lets go of the lock whatever ends this one."""
-    with (directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{directory}: another process is training here; wait for it, or name another output"
-            ) from None
-        yield

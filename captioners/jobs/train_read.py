@@ -15,7 +15,7 @@ from captioners.core.errors import UserError
 from captioners.data.batches import Batches
 from captioners.data.blocks import BlockReader, Choices
 from captioners.data.duplicates import near_duplicates
-from captioners.data.facts import facts_of
+from captioners.data.facts import facts_of, too_many_skipped
 from captioners.data.frozen import digest_of, frozen_shards
 from captioners.data.leaks import LeakReport
 from captioners.data.mixture_source import part_of, weights_of
@@ -83,6 +83,8 @@ def read_data(recipe: Recipe, source: Source, start: Start, preprocess: Preproce
     )
     _say_leaks(leaks, run)
     run.write("skipped.jsonl", held.skipped)
+    if problem := too_many_skipped([record["reason"] for record in held.skipped], held.read, recipe.skipped_ceiling):
+        raise UserError(f"{problem}; the first: {held.skipped[0]['error']}. Mend them, or raise skipped_ceiling")
     _say_skipped(held.skipped, held.read, run)
     return held_data(recipe, held, preprocess.fit)
 
@@ -248,5 +250,5 @@ def _held_out(found: Survey, pixels: NDArray[np.uint8], parts: Sequence[str], wa
 def _digest_of(items: Iterable[Item]) -> str:
     digest = sha256()
     for item in items:
-        digest.update(json.dumps([item.shard, item.key, item.sha256, *item.captions]).encode())
+        digest.update(json.dumps([item.shard, item.key, item.sha256, item.group, *item.captions]).encode())
     return digest.hexdigest()

@@ -36,6 +36,8 @@ class Start:
     """Name and digest of the captioner it was; empty for random weights."""
     knows_only: str = ""
     """What its card says of the only pictures that it knows."""
+    noncommercial: bool = False
+    """Whether the weights that it begins with may not be used commercially; what becomes of them may not, either."""
 
 
 def start_of(recipe: Recipe, source: Source, directory: Path) -> Start:
@@ -69,7 +71,8 @@ def _finetuned(recipe: FinetuneRecipe) -> Start:
         tensor.data = tensor.data.clone()  # it may be a view into a mapped file, which training must not write to
     digest = weights_digest(loaded.coca.model.state_dict())
     came_from = {"name": known.name, "digest": digest}
-    return Start(loaded.coca, loaded.tokenizer, loaded.licences, loaded.recommended, came_from, loaded.knows_only)
+    return Start(loaded.coca, loaded.tokenizer, loaded.licences, loaded.recommended, came_from, loaded.knows_only,
+                 known.noncommercial)  # fmt: skip
 
 
 def _pretrained(recipe: PretrainRecipe, source: Source, directory: Path) -> Start:

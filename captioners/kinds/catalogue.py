@@ -7,7 +7,7 @@ A captioner is given as a name of this catalogue, the directory of one, `local-d
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from captioners.core.errors import NotFoundError, near
 
@@ -193,13 +193,24 @@ def _directory(path: str) -> KnownCaptioner:
     folder = Path(path).expanduser()
     if not (folder / CONFIG).is_file() and (folder / "captioner" / CONFIG).is_file():
         folder, path = folder / "captioner", str(Path(path) / "captioner")
-    return KnownCaptioner(_name_of(folder), Origin("directory", path), "a directory", _UNKNOWN)
+    card = _card_of(folder)
+    name = card.get("name")
+    called = name if isinstance(name, str) and name else folder.resolve().name
+    # A card that forbids commercial use forbids it wherever the directory was carried (design promise 7).
+    return KnownCaptioner(
+        called, Origin("directory", path), "a directory", _licences_of(card), card.get("commercial_use") == "no"
+    )
 
 
-def _name_of(folder: Path) -> str:
-    """Return the name on a directory's card, or its own; what is wrong with a card is told when it is loaded."""
+def _card_of(folder: Path) -> dict[str, Any]:
+    """Return a directory's card; what is wrong with one is told when it is loaded."""
     try:
-        name = json.loads((folder / "captioner.json").read_text(encoding="utf-8")).get("name")
-    except (OSError, ValueError, AttributeError):
-        name = None
-    return name if isinstance(name, str) and name else folder.resolve().name
+        card = json.loads((folder / "captioner.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _licences_of(card: dict[str, Any]) -> dict[str, str]:
+    licences = card.get("licences")
+    return {str(k): str(v) for k, v in licences.items()} if isinstance(licences, dict) and licences else _UNKNOWN

@@ -40,6 +40,7 @@ def write_captioner(known: KnownCaptioner, loaded: Loaded, out: str | Path, *, r
     card = {
         "name": known.name,
         "licences": loaded.licences,
+        **({"commercial_use": "no"} if known.noncommercial else {}),
         # Defaults written out: they may change, what this captioner recommends may not.
         "recommended_decoding": loaded.recommended.model_dump(mode="json", exclude_none=True),
     }

@@ -5,6 +5,7 @@ what they bring, and whether one was asked to stop or could not read: so they go
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -84,13 +85,14 @@ class Trainer:
         self.stopped_because: str | None = None
         """What an evaluation said when it ended the training."""
         self._watch = LossWatch(state.get("watch"))
+        self._untold = False
         self.gradient = GlobalGradient(
             model,
             objective,
             self.parameters,
             images,
             ranks=self.ranks,
-            micro_batch=int(state.get("micro_batch", 0)),  # 0: not known yet
+            micro_batch=int(state.get("micro_batch", 0)) if plan.micro_batch == "auto" else 0,  # 0: not known yet
             blocks=Blocks(plan.checkpoint_activations == "blocks", plan.compile == "blocks"),
         )
 
@@ -137,14 +139,14 @@ class Trainer:
         The learning rate is 0, and the optimizer forgets. Going on with a run, the optimizer's part is left out.
         """
         coming = [self.batches.batch(step) for step in range(self.step, self.step + steps)]
-        self._know_micro_batch(coming[0], lambda *_, **__: None)
+        self._know_micro_batch(coming[0])
         set_learning_rate(self._optimizer, 0.0)
         clock = 0.0
         for number, batch in enumerate(coming):
             clock = time.perf_counter() if number == min(1, steps - 1) else clock  # the first one warms up
             self.gradient(batch, self.ranks.told(Count.of(batch)))
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), MAX_NORM).item()
-            if not self.step:
+            norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), MAX_NORM))
+            if not self.step and math.isfinite(norm):  # else its moments would spoil the weights at any learning rate
                 self._optimizer.step()
             self._optimizer.zero_grad()
         if not self.step:
@@ -158,7 +160,8 @@ class Trainer:
             if isinstance(agreed, str):
                 raise self._interrupted(agreed)
             batch, counts = agreed
-            self._know_micro_batch(batch, told.event)
+            self._know_micro_batch(batch)
+            self._tell_micro_batch(batch, told.event)
             rate = learning_rate(self.step, peak=plan.lr, warmup=plan.warmup, total=plan.schedule_steps or plan.steps)
             losses, norm = self._one_step(batch, counts, rate)
             self.step += 1
@@ -204,12 +207,19 @@ class Trainer:
         self.objective.after_step(self.model)
         return losses, norm
 
-    def _know_micro_batch(self, batch: Batch, event: Callable[..., None]) -> None:
-        """Settle how many images go through the model at once, once."""
+    def _tell_micro_batch(self, batch: Batch, event: Callable[..., None]) -> None:
+        """Tell of a micro-batch that was found, and from now on of each that had to be halved."""
         gradient = self.gradient
         gradient.halved = lambda size: event(
             self.step, f"out of memory: the micro-batch is now {size} images", micro_batch=size
         )
+        if self._untold:
+            size, self._untold = gradient.micro_batch, False
+            event(self.step, f"micro-batch: {size} of {len(batch.keys)} images at once", micro_batch=size)
+
+    def _know_micro_batch(self, batch: Batch) -> None:
+        """Settle how many images go through the model at once, once."""
+        gradient = self.gradient
         if gradient.micro_batch:
             return
         asked = self.plan.micro_batch
@@ -225,8 +235,7 @@ class Trainer:
         found = find_micro_batch(lambda size: gradient.trial(worst, size), len(batch.keys), self.accelerator.device)
         del moments
         gradient.micro_batch = min(self.ranks.told(found))
-        text = f"micro-batch: {gradient.micro_batch} of {len(batch.keys)} images at once"
-        event(self.step, text, micro_batch=gradient.micro_batch)
+        self._untold = True
 
     def _is_evaluated(self, evaluate: Evaluate | None) -> bool:
         """Whether an evaluation follows this step."""

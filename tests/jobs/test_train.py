@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from captioners.core.errors import InterruptedRunError, NotFoundError, RecipeError, UserError
 from captioners.core.recipe import read_recipe
+from captioners.data.drawn_source import DrawnOptions
 from captioners.decoding.values import parse_decoding
 from captioners.jobs.finetune_recipe import FinetuneRecipe
 from captioners.jobs.pretrain_recipe import PretrainRecipe
@@ -340,3 +342,56 @@ def test_a_tokenizer_may_be_trained_on_the_first_captions_alone(tmp_path, monkey
     tokenizer = {"sentencepiece": {"vocab_size": 320, "captions": 100}}
     train(_pretrain(tmp_path / "small", tokenizer=tokenizer, steps=1))
     assert len(seen) == 100  # of 120
+
+
+def test_what_is_refused_leaves_the_run_s_recipe_as_it_was(tmp_path):
+    """A changed lr was refused after it had been written, so recipe.yaml said what the run did not do."""
+    with pytest.raises(InterruptedRunError):
+        train(_pretrain(tmp_path / "run", log_every=1), _stop_after(2))
+    before = (tmp_path / "run/recipe.yaml").read_text()
+    with pytest.raises(UserError, match="was begun with lr"):
+        train(_pretrain(tmp_path / "run", lr=3e-4))
+    assert (tmp_path / "run/recipe.yaml").read_text() == before
+    train(_pretrain(tmp_path / "run", log_every=2))  # what changes no step is taken, and written
+    assert "log_every: 2" in (tmp_path / "run/recipe.yaml").read_text()
+
+
+def test_another_job_s_run_is_no_output_and_a_lone_lock_is(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").write_text("job: generate\n")
+    with pytest.raises(UserError, match="holds no run of pretrain"):
+        train(_pretrain(tmp_path / "run"))
+    assert (tmp_path / "run/recipe.yaml").read_text() == "job: generate\n"
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/.lock").touch()  # what a process leaves that was killed before it wrote its recipe
+    assert train(_pretrain(tmp_path / "begun", steps=1, warmup=0)).captioner.is_dir()
+
+
+def test_a_pretraining_too_stops_when_much_of_its_set_cannot_be_used(tmp_path):
+    """Its ceiling was never looked at: with 6 of 10 pictures broken it trained anyway."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    source = DrawnOptions(split="pretrain", count=8, captions=1).open()
+    for number, sample in enumerate(source.samples(source.shards()[0])):
+        (photos / f"{number}.jpg").write_bytes(sample.image if number < 5 else b"no picture")
+        (photos / f"{number}.txt").write_text(sample.captions[0] or "a shape")
+    folder = {"kind": "folder", "inputs": [str(photos)]}
+    with pytest.raises(UserError, match=r"3 of 8 samples .* 3 not_an_image.* 5% of skipped_ceiling"):
+        train(_pretrain(tmp_path / "run", source=folder, tokenizer="clip"))
+    run = train(_pretrain(tmp_path / "run", source=folder, tokenizer="clip", skipped_ceiling=0.5, steps=1, warmup=0))
+    assert run.images == 5
+
+
+def test_weights_for_research_alone_stay_so_in_what_is_made_of_them(tmp_path, pretrained):
+    """Data that anyone may use made a captioner of them that said "yes", and its directory was not gated."""
+    research = tmp_path / "research"
+    shutil.copytree(pretrained.captioner, research)
+    card = json.loads((research / "captioner.json").read_text())
+    (research / "captioner.json").write_text(json.dumps({**card, "commercial_use": "no"}))
+    with pytest.raises(UserError, match="allow_noncommercial"):
+        train(_finetune(tmp_path / "run", research))
+    run = train(_finetune(tmp_path / "run", research, allow_noncommercial=True, steps=1, warmup=0))
+    assert _card(run)["commercial_use"] == "no"
+    with pytest.raises(UserError, match="allow_noncommercial"):
+        train(_finetune(tmp_path / "again", run.captioner))
+    assert _card(pretrained)["commercial_use"] != "no"

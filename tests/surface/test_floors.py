@@ -54,12 +54,14 @@ JOBS_OF_JOBS = {
     "captioners.jobs.check_data": {"captioners.jobs.finetune_quick"},  # it reads a path as `finetune` does
     "captioners.jobs.train": {  # its parts
         "captioners.jobs.train_data",
+        "captioners.jobs.train_folder",
         "captioners.jobs.train_read",
         "captioners.jobs.train_start",
         "captioners.jobs.train_verdict",
         "captioners.jobs.train_watch",
     },
     "captioners.jobs.train_read": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
+    "captioners.jobs.train_folder": {"captioners.jobs.train_start"},
     "captioners.jobs.train_before": {"captioners.jobs.train_start"},
     "captioners.jobs.train_data": {"captioners.jobs.train_start"},
     "captioners.jobs.train_evaluation": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
