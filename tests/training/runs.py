@@ -70,9 +70,9 @@ class Scripted:
 def train(
     folder, steps, batches=None, *,
     seed=0, weight=1.0, show=lambda _: None, facts=None, normalise=normalised, precision="fp32",
-    evaluate=None, say=lambda _: None, trainers=None, **plan,
+    evaluate=None, say=lambda _: None, trainers=None, before=lambda _: None, **plan,
 ):  # fmt: skip
-    """Train a tiny CoCa for `steps` of a schedule of `steps`; return its state. `trainers` gets the trainer."""
+    """Train a tiny CoCa for `steps` of a schedule of `steps`; return its state. `trainers` and `before` get it."""
     model = coca.build(tiny_config(), seed)
     settings = {"lr": 3e-3, "warmup": 2, "weight_decay": 0.1, "checkpoint_every": 3, "log_every": 1, **plan}
     with accelerator_for("cpu", precision) as accelerator:
@@ -86,6 +86,7 @@ def train(
             accelerator=accelerator,
             facts=facts or {"seed": seed},
         )
+        before(trainer)
         if trainers is not None:
             trainers.append(trainer)
         trainer.run(show, evaluate and (lambda step: evaluate(trainer, step)), say)

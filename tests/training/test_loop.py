@@ -250,6 +250,40 @@ def test_the_micro_batch_is_found_noted_and_kept_for_the_rest_of_the_run(tmp_pat
     assert events == [{"step": 0, "event": "micro-batch: 1 of 4 images at once", "micro_batch": 1}]
 
 
+def test_a_micro_batch_found_while_rehearsing_is_told_all_the_same(tmp_path, monkeypatch):
+    """With max_hours, the default of finetune/custom, it was found before anybody listened, and never said."""
+    from captioners.training import micro_batches
+
+    said = []
+    monkeypatch.setattr(micro_batches, "free_bytes", lambda: 1)
+    train(tmp_path, 2, micro_batch="auto", say=said.append, before=lambda trainer: trainer.rehearse(2))
+    assert said == ["micro-batch: 1 of 4 images at once"]
+    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])["micro_batch"] == 1
+
+
+def test_a_number_asked_for_counts_when_a_run_goes_on(tmp_path):
+    """Whose run was killed for want of memory could not ask for less: the checkpoint's number was taken."""
+    trainers = []
+    train(tmp_path, 3, micro_batch=4, trainers=trainers)
+    train(tmp_path, 4, micro_batch=1, trainers=trainers)
+    assert [trainer.gradient.micro_batch for trainer in trainers] == [4, 1]
+
+
+def test_a_rehearsal_whose_gradient_is_no_number_leaves_the_weights(tmp_path):
+    """AdamW's moments were no numbers then, and 0 times such a moment is none either."""
+    model = []
+
+    def rehearse(trainer):
+        before = {name: p.detach().clone() for name, p in trainer.parameters.items()}
+        trainer.rehearse(2)
+        model.append(_equal(before, trainer.parameters))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 2, normalise=lambda pixels: normalised(pixels) * float("nan"), before=rehearse)
+    assert model == [True]
+
+
 def test_memory_that_runs_out_is_noted_and_the_run_goes_on(tmp_path):
     said = []
 
