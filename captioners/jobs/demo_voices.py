@@ -21,8 +21,6 @@ from captioners.metrics.paired import Difference, Numbers, difference, differenc
 from captioners.metrics.references import CIDER_D, CiderD
 from captioners.report.page import Section
 
-_FIXED = "\u00a0"  # a space at which no line is broken
-
 References = Mapping[Key, Mapping[str, Sequence[str]]]
 """Shard and key of a scene -> voice -> what it says of it."""
 
@@ -123,9 +121,8 @@ def section(found: Sequence[Gain]) -> Section:
 
 
 def _change(one: Difference) -> str:
-    """Return '0.31 → 0.92 [+0.51, +0.72]', broken before the bracket or not at all."""
-    both = f"{shown(one.metric, one.before)} → {shown(one.metric, one.after)}"
-    return f"{both.replace(' ', _FIXED)} {ends_words(one).replace(' ', _FIXED)}"
+    """Return '0.31 → 0.92 [+0.51, +0.72]'."""
+    return f"{shown(one.metric, one.before)} → {shown(one.metric, one.after)} {ends_words(one)}"
 
 
 def markdown(table: Section) -> str:
