@@ -151,11 +151,6 @@ def check_captions(captions: Captions, captions_per_step: int) -> None:
             f"captions: per_caption makes a sample of each caption, which leaves none for captions_per_step: "
             f"{captions_per_step}; take captions: random_per_image"
         )
-    if captions_per_step > 1 and captions == "first":
-        raise UserError(
-            f"captions: first takes one caption of an image, which leaves none for captions_per_step: "
-            f"{captions_per_step}; take captions: random_per_image"
-        )
 
 
 def share_of(batch_size: int, rank: int, world: int) -> range:

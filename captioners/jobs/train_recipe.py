@@ -64,7 +64,8 @@ class TrainRecipe(Options):
     source: AnySource
     """Where images and captions come from (`captioners list sources`)."""
     captions: Captions = "random_per_image"
-    """Several captions of an image: one drawn anew each epoch, each a sample (per_caption), or the first alone."""
+    """Several captions of an image: one drawn anew each epoch, each a sample (per_caption), or the first alone
+    (with `captions_per_step`, the first so many)."""
     captions_per_step: int = Field(1, ge=1)
     """Captions of an image in one step, at most; they share its encode."""
     truncation: Truncation = "token"
