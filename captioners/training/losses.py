@@ -39,7 +39,9 @@ def contrastive_share(
         mine = owner[own_texts]
         columns = torch.arange(len(texts), device=owner.device)[own_texts]
         of_texts = (scale * images[own_images] @ texts.T).log_softmax(1)
-        weights = owner.bincount(minlength=len(images))[mine].to(of_texts.dtype).reciprocal()
+        # Not `bincount`, which makes a GPU be waited for.
+        counts = of_texts.new_zeros(len(images)).scatter_add_(0, owner, of_texts.new_ones(len(owner)))
+        weights = counts[mine].reciprocal()
         to_texts = -(of_texts[mine - own_images.start, columns] * weights).sum() / len(images)
         to_images = F.cross_entropy(scale * texts[own_texts] @ images.T, mine, reduction="sum") / len(texts)
         return (to_texts + to_images) / 2

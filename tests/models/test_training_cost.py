@@ -1,6 +1,8 @@
 """The model of a training step's cost against what a real step runs and keeps, counted by torch itself."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -39,7 +41,8 @@ def _counted(model, objective, tune, text):
     """(forward, backward) operations of a real step on the meta device, by torch's own count."""
     trained_parameters(model, objective.untrained(model, tune))
     images = torch.zeros(len(text), 3, *model.visual.image_size, device="meta")
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    no_autocast = mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext())  # the meta device has none
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), no_autocast:
         parts = objective(model, images, text)
         forward = counter.get_total_flops()
         parts.total.backward()
@@ -153,7 +156,7 @@ def test_the_memory_of_a_step_in_bf16_is_what_autograd_keeps(monkeypatch):
     """On CUDA, autocast runs norms and cross-entropy in fp32; here they are told to."""
     norm, entropy = F.layer_norm, F.cross_entropy
     monkeypatch.setattr(F, "layer_norm", lambda x, *rest: norm(x.float(), *rest))
-    monkeypatch.setattr(F, "cross_entropy", lambda x, *rest: entropy(x.float(), *rest))
+    monkeypatch.setattr(F, "cross_entropy", lambda x, *rest, **more: entropy(x.float(), *rest, **more))
     model = coca.build(_config("coca_ViT-L-14", vocabulary=2000))
     trained_parameters(model, ())
     # Copies of the weights are kept, too, for the gradients of what they multiply; looking up a row needs none.
