@@ -158,7 +158,7 @@ def test_a_finished_run_is_refused(pretrained):
 def test_someone_elses_folder_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
-    with pytest.raises(UserError, match="not empty and holds no training run"):
+    with pytest.raises(UserError, match="not empty and holds no run of pretrain"):
         train(_pretrain(tmp_path / "photos"))
     with pytest.raises(UserError, match="a file stands where a folder is needed"):
         train(_pretrain(tmp_path / "photos" / "cat.jpg"))
@@ -167,7 +167,7 @@ def test_someone_elses_folder_is_refused(tmp_path):
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
     folder = tmp_path / "taken"
     folder.mkdir()
-    (folder / "recipe.yaml").touch()
+    (folder / "recipe.yaml").write_text("job: pretrain\n")
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another process is training here"):
