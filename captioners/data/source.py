@@ -4,8 +4,9 @@ A source knows files and formats, no pixels: images stay bytes. What cannot be r
 place, and never raised; only failing infrastructure (a lost disk, a refused permission) raises.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 from captioners.core.options import Options, operation
@@ -113,3 +114,16 @@ def describe(source: Source) -> tuple[str, ...]:
 
 sources: Registry[type[SourceOptions]] = Registry("source", package="captioners.data", suffix="_source")
 """Options of each source, filed by `@sources.register(kind)` in `data/<kind>_source.py`, which is torch-free."""
+
+
+def all_samples(source: Source) -> Iterator[Sample | Unreadable]:
+    """Yield every sample of a source, shard after shard."""
+    for shard in source.shards():
+        yield from source.samples(shard)
+
+
+def in_chunks(samples: Iterable[Sample | Unreadable], size: int = 256) -> Iterator[Sequence[Sample | Unreadable]]:
+    """Yield samples in lists of `size`, the last one shorter: what is decoded side by side."""
+    samples = iter(samples)
+    while chunk := list(islice(samples, size)):
+        yield chunk

@@ -4,11 +4,10 @@ Each picture is decoded once, here, and whoever trains takes its pixels on the w
 cost one reading between them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,12 @@ from PIL import Image
 
 from captioners.core.errors import ImageError
 from captioners.data.duplicates import Fingerprint, fingerprint
-from captioners.data.source import Sample, Source, Unreadable
+from captioners.data.source import Sample, Source, Unreadable, all_samples, in_chunks
 from captioners.data.texts import field_of
 from captioners.images.decode import Profile, read_image
 from captioners.images.formats import extension_of
 
 _DECODERS = 4
-_AT_ONCE = 256
 
 Pixels = NDArray[np.uint8]
 
@@ -84,7 +82,7 @@ def survey(
     """
     found = Survey()
     with ThreadPoolExecutor(_DECODERS) as pool:  # Pillow decodes outside the interpreter's lock
-        for chunk in _chunks(_samples(source)):
+        for chunk in in_chunks(all_samples(source)):
             looked = pool.map(lambda sample: _look(sample, profile, group_by, prepare), chunk)
             for sample, (item, pixels, reason, error) in zip(chunk, looked, strict=True):
                 if isinstance(sample, Sample):
@@ -126,14 +124,3 @@ def _look(
         group=None if value is None else str(value),
     )
     return item, pixels, "", ""
-
-
-def _samples(source: Source) -> Iterator[Sample | Unreadable]:
-    for shard in source.shards():
-        yield from source.samples(shard)
-
-
-def _chunks(samples: Iterable[Sample | Unreadable]) -> Iterator[Sequence[Sample | Unreadable]]:
-    samples = iter(samples)
-    while chunk := list(islice(samples, _AT_ONCE)):
-        yield chunk

@@ -1,25 +1,23 @@
 """Read a whole training set into memory: pictures at a captioner's size, captions as token ids, and what failed."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captioners.core.errors import ImageError, UserError
 from captioners.data.mixture_source import part_of, weights_of
-from captioners.data.source import Sample, Source, Unreadable
+from captioners.data.source import Sample, Source, Unreadable, all_samples, in_chunks
 from captioners.images.decode import Profile, read_image
 from captioners.images.preprocess import Preprocess
 from captioners.text.tokenizer import Tokenizer
 from captioners.text.truncate import Truncation, caption_ids
 
 _DECODERS = 4
-_AT_ONCE = 256
 
 
 @dataclass
@@ -82,7 +80,7 @@ def read_training_set(  # noqa: PLR0913  # what a recipe says of how pictures an
     parts = {shard.path: part_of(shard) for shard in source.shards()}
     size = 0
     with ThreadPoolExecutor(_DECODERS) as pool:  # Pillow decodes and resizes outside the interpreter's lock
-        for chunk in _chunks(_samples(source)):
+        for chunk in in_chunks(all_samples(source)):
             decoded = pool.map(lambda found: _pixels(found, preprocess, profile), chunk)
             for found, pixels in zip(chunk, decoded, strict=True):
                 captions = _captions(held, found, tokenizer, context_length, truncation)
@@ -106,20 +104,9 @@ def read_training_set(  # noqa: PLR0913  # what a recipe says of how pictures an
 
 def captions_of(source: Source) -> Iterator[str]:
     """Yield every caption of a source, in order, for a tokenizer to be trained on."""
-    for found in _samples(source):
+    for found in all_samples(source):
         if isinstance(found, Sample):
             yield from found.captions
-
-
-def _samples(source: Source) -> Iterator[Sample | Unreadable]:
-    for shard in source.shards():
-        yield from source.samples(shard)
-
-
-def _chunks(samples: Iterable[Sample | Unreadable]) -> Iterator[Sequence[Sample | Unreadable]]:
-    samples = iter(samples)
-    while chunk := list(islice(samples, _AT_ONCE)):
-        yield chunk
 
 
 def _pixels(
