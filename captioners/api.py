@@ -20,7 +20,7 @@ from captioners.kinds.captioner import Request, Result
 if TYPE_CHECKING:
     import pyarrow
 
-    from captioners.jobs.caption import CaptionRun
+    from captioners.jobs.caption.job import CaptionRun
     from captioners.kinds.coca import CocaCaptioner
 
 Picture = str | Path | bytes | Image.Image
@@ -134,7 +134,7 @@ class Run:
         Raises:
             UserError: the run has no layers (what `caption` writes has none), or `out` cannot be written.
         """
-        from captioners.jobs.report import report
+        from captioners.jobs.runs.report import report
 
         return report(self.directory, out, images=images, pictures=pictures, seed=seed).path
 
@@ -172,17 +172,17 @@ def run(recipe: str | Path, **overrides: Any) -> Run:
     import json
 
     from captioners.core.recipe import read_recipe
-    from captioners.jobs.caption_recipe import CaptionRecipe
-    from captioners.jobs.generate_recipe import GenerateRecipe
+    from captioners.jobs.recipes.caption import CaptionRecipe
+    from captioners.jobs.recipes.generate import GenerateRecipe
 
     found = read_recipe(recipe, [f"{key}={json.dumps(value)}" for key, value in overrides.items()])
     if isinstance(found.options, CaptionRecipe):
-        from captioners.jobs.caption import caption
+        from captioners.jobs.caption.job import caption
 
         done: CaptionRun = caption(found.options)
         return Run(done.directory, done.captions)
     if isinstance(found.options, GenerateRecipe):
-        from captioners.jobs.generate import generate
+        from captioners.jobs.generate.job import generate
 
         return Run(generate(found.options, name=found.path.stem).directory)
     raise UserError(f"{recipe} is a recipe of the job '{found.job}'; run it with 'captioners {found.job} {recipe}'")

@@ -36,8 +36,8 @@ def decode(
     All cases take some twelve minutes on two quiet cores; ask for quiet, for others' work spoils what is measured.
     It prints every round, how both outputs agree, what exact mode costs and how far the machine's floor is.
     """
-    from captioners.jobs.bench_decode import BenchOptions, bench_decode, choose
-    from captioners.jobs.bench_report import text
+    from captioners.jobs.bench.decode import BenchOptions, bench_decode, choose
+    from captioners.jobs.bench.report import text
 
     options = BenchOptions(
         size=size,
@@ -65,7 +65,7 @@ def generate(
 
     Both get the same images and must write the same captions. Ask for quiet: others' work spoils what is measured.
     """
-    from captioners.jobs.bench_generate import BenchGenerateOptions, bench_generate
+    from captioners.jobs.bench.generate import BenchGenerateOptions, bench_generate
 
     options = BenchGenerateOptions(size=size, images=images, draws=draws, rounds=rounds, out=out)
     report, run = bench_generate(options, typer.echo)
@@ -93,8 +93,8 @@ def train(
     The optimizer is the same on both sides. L-14 takes 13 GB of memory. Ask for quiet: others' work spoils what is
     measured.
     """
-    from captioners.jobs.bench_train import BenchTrainOptions, bench_train, choose
-    from captioners.jobs.bench_train_report import text
+    from captioners.jobs.bench.train import BenchTrainOptions, bench_train, choose
+    from captioners.jobs.bench.train_report import text
 
     options = BenchTrainOptions(cases=choose(cases), rounds=rounds, threads=threads, memory=memory, out=out)
     report, run = bench_train(options, typer.echo)

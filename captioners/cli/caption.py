@@ -9,8 +9,8 @@ from captioners.cli.arguments import check_shard_arguments
 from captioners.cli.ending import done
 
 if TYPE_CHECKING:
-    from captioners.jobs.caption import Captioned, CaptionRun
-    from captioners.jobs.caption_recipe import CaptionRecipe
+    from captioners.jobs.caption.job import Captioned, CaptionRun
+    from captioners.jobs.recipes.caption import CaptionRecipe
 
 
 def command(
@@ -33,8 +33,8 @@ def command(
     A recipe (`captioners list recipes`) says the same and more: `captioners caption caption/varied inputs='[photos/]'`.
     """
     check_shard_arguments(what)
-    from captioners.jobs.caption import caption
-    from captioners.jobs.caption_quick import quick_recipe
+    from captioners.jobs.caption.job import caption
+    from captioners.jobs.caption.quick import quick_recipe
 
     recipe, recognised = quick_recipe(what, captioner=captioner, draws=draws, decoding=decoding, out=out)
     typer.echo(recognised)

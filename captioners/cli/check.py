@@ -22,7 +22,7 @@ def command(
     if data:
         _check_data([target, *(overrides or [])])
         return
-    from captioners.jobs.check import check
+    from captioners.jobs.check.job import check
 
     findings = check(target, overrides or [])
     for line in findings.right:
@@ -43,7 +43,7 @@ def command(
 
 
 def _check_data(what: list[str]) -> None:
-    from captioners.jobs.check_data import check_data
+    from captioners.jobs.check.data import check_data
 
     found = check_data(what)
     typer.echo(found.recognised)

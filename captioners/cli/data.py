@@ -31,7 +31,7 @@ def draw(
 
     The drawn world proves a pipeline, not magnitudes. The same call writes the same bytes in the same environment.
     """
-    from captioners.jobs.data_draw import DrawOptions, data_draw
+    from captioners.jobs.data.draw import DrawOptions, data_draw
 
     options = DrawOptions(
         out=out, count=count, seed=seed, split=split, per_shard=per_shard, voice=voice, captions=captions
@@ -55,7 +55,7 @@ def pack(
     What cannot be packed is listed in OUT/quarantine.jsonl with its reason. Nothing is decoded: a picture that is
     damaged inside is found when it is captioned. OUT appears when it is whole.
     """
-    from captioners.jobs.data_pack import data_pack
+    from captioners.jobs.data.pack import data_pack
 
     packed = data_pack(inputs, out, per_shard, changes or [], typer.echo)
     typer.echo(packed.recognised)

@@ -26,7 +26,7 @@ def command(
     No GPU, no network, a few minutes. Stopped, the same command goes on; finished, it writes the page anew.
     More voices can be asked for later; each takes minutes, and voices.md has what each has gained.
     """
-    from captioners.jobs.demo import NOTICE, DemoOptions, demo, voices_of
+    from captioners.jobs.demo.job import NOTICE, DemoOptions, demo, voices_of
 
     chosen = voices_of(voices)
     folder = output or Path("runs/demo-from-scratch" if from_scratch else "runs/demo")

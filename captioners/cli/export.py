@@ -20,7 +20,7 @@ def command(
     It holds weights, configuration, tokenizer, licences and digests, and needs nothing of this package. For huggingface
     it is ready to be uploaded as a repository, with a model card; nothing is uploaded here.
     """
-    from captioners.jobs.export import export_captioner
+    from captioners.jobs.export.captioner import export_captioner
 
     written = export_captioner(captioner, to, out)
     for file in sorted(written.iterdir()):

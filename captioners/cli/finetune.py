@@ -8,9 +8,9 @@ import typer
 from captioners.cli.ending import done
 
 if TYPE_CHECKING:
-    from captioners.jobs.finetune_recipe import FinetuneRecipe
-    from captioners.jobs.pretrain_recipe import PretrainRecipe
-    from captioners.jobs.train_watch import Progress
+    from captioners.jobs.recipes.finetune import FinetuneRecipe
+    from captioners.jobs.recipes.pretrain import PretrainRecipe
+    from captioners.jobs.train.watch import Progress
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
     On several GPUs (all processes see one output folder): `torchrun --nproc-per-node 8 -m captioners finetune ...`
     """
     from captioners.core.processes import is_main, said_once
-    from captioners.jobs.finetune_quick import quick_recipe
+    from captioners.jobs.train.quick import quick_recipe
 
     with said_once():
         recipe, recognised = quick_recipe(what, init)
@@ -46,7 +46,7 @@ def command(
 def run(recipe: "FinetuneRecipe | PretrainRecipe") -> None:
     """Train, and print what happens: a plain line each record, or on a terminal one line that is written over."""
     from captioners.core.processes import is_main
-    from captioners.jobs.train import train
+    from captioners.jobs.train.job import train
 
     live = sys.stdout.isatty()
     open_line = False

@@ -9,8 +9,8 @@ from captioners.cli.ending import done
 from captioners.core.progress import Display, clock_time
 
 if TYPE_CHECKING:
-    from captioners.jobs.generate import GenerateRun
-    from captioners.jobs.generate_recipe import GenerateRecipe
+    from captioners.jobs.generate.job import GenerateRun
+    from captioners.jobs.recipes.generate import GenerateRecipe
 
 
 def command(
@@ -35,8 +35,8 @@ def command(
     Stop it when you like: the same command continues, also with more shards, one more member or other workers.
     """
     check_shard_arguments(what)
-    from captioners.jobs.generate import generate
-    from captioners.jobs.generate_quick import quick_recipe
+    from captioners.jobs.generate.job import generate
+    from captioners.jobs.generate.quick import quick_recipe
 
     recipe, name, recognised = quick_recipe(what, captioner=captioner, draws=draws, decoding=decoding, out=out)
     typer.echo(recognised)

@@ -7,8 +7,8 @@ import typer
 from captioners.cli.ending import done
 
 if TYPE_CHECKING:
-    from captioners.jobs.plan import Plan
-    from captioners.jobs.plan_data import Row
+    from captioners.jobs.plan.data import Row
+    from captioners.jobs.plan.job import Plan
 
 _STEPS = {
     "FLOP": (1000, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP")),
@@ -34,7 +34,7 @@ def command(
 
     Modelled from the architecture, the GPU's peak and a range of utilisation; not measured.
     """
-    from captioners.jobs.plan import plan
+    from captioners.jobs.plan.job import plan
 
     made = plan(recipe[0], recipe[1:], gpus, assume or [])
     typer.echo("\n".join(lines(made)))

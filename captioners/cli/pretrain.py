@@ -18,7 +18,7 @@ def command(
     from captioners.cli.finetune import run
     from captioners.core.processes import said_once
     from captioners.core.recipe import read_options
-    from captioners.jobs.pretrain_recipe import PretrainRecipe
+    from captioners.jobs.recipes.pretrain import PretrainRecipe
 
     with said_once():
         options = read_options(PretrainRecipe, recipe[0], recipe[1:])

@@ -58,7 +58,7 @@ def command(
 
 
 def _report(run: str, out: Path | None, images: int, no_images: bool, seed: int) -> None:
-    from captioners.jobs.report import report
+    from captioners.jobs.runs.report import report
 
     written = report(run, out, images=images, pictures=not no_images, seed=seed)
     typer.echo(f"{written.images:,} images, {written.size / 1e6:.1f} MB")
@@ -77,7 +77,7 @@ def _compare(
     scorer: str | None,
     seed: int,
 ) -> None:
-    from captioners.jobs.compare_report import Asked, compare_report
+    from captioners.jobs.compare.report import Asked, compare_report
 
     before, after = two
     shown = Asked(
@@ -106,7 +106,7 @@ def _compare(
 
 
 def _count(files: list[str], out: Path | None) -> None:
-    from captioners.jobs.compare_votes import KEY_ENDING, count_votes
+    from captioners.jobs.compare.votes import KEY_ENDING, count_votes
 
     counted = count_votes(files, [out.with_suffix(KEY_ENDING)] if out is not None else [])
     typer.secho(counted.sentence, bold=True)

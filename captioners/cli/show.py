@@ -9,8 +9,8 @@ from captioners.cli.ending import done
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from captioners.jobs.remake import Again
-    from captioners.jobs.show import Sample, Shown
+    from captioners.jobs.runs.remake import Again
+    from captioners.jobs.runs.show import Sample, Shown
 
 
 def command(
@@ -23,8 +23,8 @@ def command(
     With --again the captioners of the run's recipe make them once more: the same, a near tie (the rounding of another
     machine decided otherwise), or they differ; then the exit code is 2.
     """
-    from captioners.jobs.show import again as make_again
-    from captioners.jobs.show import show
+    from captioners.jobs.runs.show import again as make_again
+    from captioners.jobs.runs.show import show
 
     sample = show(run, key)
     _say(sample)

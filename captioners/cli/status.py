@@ -9,7 +9,7 @@ import typer
 from captioners.cli.ending import done
 
 if TYPE_CHECKING:
-    from captioners.jobs.status import MemberStatus, Status
+    from captioners.jobs.runs.status import MemberStatus, Status
 
 
 def command(
@@ -20,7 +20,7 @@ def command(
 
     It reads the run and changes nothing, so it may be asked while workers run.
     """
-    from captioners.jobs.status import status
+    from captioners.jobs.runs.status import status
 
     found = status(run)
     if as_json:

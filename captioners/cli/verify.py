@@ -19,7 +19,7 @@ def command(
 
     Files that no ledger entry names are listed, and are no finding: a stopped worker left them, and nobody reads them.
     """
-    from captioners.jobs.verify import verify
+    from captioners.jobs.runs.verify import verify
 
     found = verify(run, weights=not no_weights, again=again, seed=seed)
     for finding in found.findings:

@@ -22,8 +22,8 @@ from captioners.core.package_data import recipe_names, recipes_dir
 from captioners.core.registry import Registry
 from captioners.core.yaml_lines import write_yaml
 
-job_recipes: Registry[type[Options]] = Registry("job", package="captioners.jobs", suffix="_recipe")
-"""Recipe model of each job, filed by `@job_recipes.register(name)` in `jobs/<name>_recipe.py`, which is torch-free."""
+job_recipes: Registry[type[Options]] = Registry("job", package="captioners.jobs.recipes")
+"""Recipe model of each job, filed by `@job_recipes.register(name)` in `jobs/recipes/<name>.py`, which is torch-free."""
 
 M = TypeVar("M", bound=Options)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from captioners.core.errors import UserError
 from captioners.core.package_data import recipe_names
 from captioners.core.recipe import read_options
-from captioners.jobs.caption_recipe import CaptionRecipe
+from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.kinds.catalogue import find
 
 

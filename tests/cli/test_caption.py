@@ -159,7 +159,7 @@ def test_weights_that_cannot_be_used_are_one_line_each(captioners, photo, run_di
 
 
 def test_a_full_disk_is_one_line_and_what_was_written_stays(captioners, monkeypatch):
-    from captioners.jobs import caption as job
+    from captioners.jobs.caption import job
 
     write, calls = job._write, []
 

@@ -2,7 +2,7 @@ import re
 
 from captioners.cli import main as cli
 from captioners.cli.plan import figure
-from captioners.jobs.plan_data import Row
+from captioners.jobs.plan.data import Row
 
 
 def test_a_plan_says_that_it_is_modelled_and_from_what(capsys):

@@ -103,7 +103,7 @@ def test_show_of_a_sample_that_was_not_read_and_of_one_that_is_not_there(caption
 
 
 def test_verify_of_a_sound_run_ends_with_0_and_of_a_damaged_one_with_2(captioners, run, monkeypatch):
-    monkeypatch.setattr("captioners.jobs.verify.check_weights", lambda run: iter([("weights hashed", False)]))
+    monkeypatch.setattr("captioners.jobs.runs.verify.check_weights", lambda run: iter([("weights hashed", False)]))
     code, out, err = captioners("verify", RUN)
     assert (code, err) == (0, "")
     assert "weights hashed" not in captioners("verify", RUN, "--no-weights")[1]
@@ -121,7 +121,7 @@ def test_verify_of_a_sound_run_ends_with_0_and_of_a_damaged_one_with_2(captioner
 
 
 def test_verify_of_an_unfinished_run_says_what_is_missing_and_finds_nothing(captioners, run, monkeypatch):
-    monkeypatch.setattr("captioners.jobs.verify.check_weights", lambda run: iter([]))
+    monkeypatch.setattr("captioners.jobs.runs.verify.check_weights", lambda run: iter([]))
     run.place.remove(Ledger.name("broad", "drawn", 1))
     code, out, _ = captioners("verify", RUN)
     assert code == 0

@@ -9,7 +9,7 @@ from captioners.core.options import Options
 from captioners.core.package_data import recipe_names
 from captioners.core.recipe import find_recipe, read_options, read_recipe, resolved
 from captioners.decoding.values import Beam, Sample
-from captioners.jobs.caption_recipe import CaptionRecipe
+from captioners.jobs.recipes.caption import CaptionRecipe
 
 BAD = sorted(Path(__file__).parent.parent.joinpath("bad_recipes").glob("*.yaml"))
 

@@ -73,7 +73,7 @@ print(me, *won)
 
 
 def race(folder, links=True):
-    """Let four processes create the same sixty files, waiting for each other before each; return letter -> its numbers."""
+    """Let four processes create the same sixty files, side by side; return letter -> numbers that it made."""
     program = RACE
     if not links:
         program = "import errno, os\ndef link(*_):\n    raise OSError(errno.EPERM, 'no links')\nos.link = link\n" + RACE

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 import captioners
 from captioners.cli.bench import app
 from captioners.core.errors import CaptionersError, UserError
-from captioners.jobs.bench_decode import CASES, BenchOptions, bench_decode, choose
-from captioners.jobs.bench_report import CaseResult, Report, Round, integrate, text
-from captioners.jobs.bench_sides import Case, Peer
+from captioners.jobs.bench.decode import CASES, BenchOptions, bench_decode, choose
+from captioners.jobs.bench.report import CaseResult, Report, Round, integrate, text
+from captioners.jobs.bench.sides import Case, Peer
 from captioners.models import coca
 from captioners.models.cost import Cost, Machine, cost_of
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from captioners.core.errors import NeedsLookError, UserError
-from captioners.jobs import bench_generate as bench
-from captioners.jobs.bench_generate import BenchGenerateOptions, GenerateReport
+from captioners.jobs.bench import generate as bench
+from captioners.jobs.bench.generate import BenchGenerateOptions, GenerateReport
 
 
 def options(**changes):

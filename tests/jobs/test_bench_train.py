@@ -3,9 +3,9 @@ import json
 import pytest
 
 from captioners.core.errors import NeedsLookError, UserError
-from captioners.jobs import bench_train as job
-from captioners.jobs.bench_train import CASES, BenchTrainOptions, Case, bench_train, choose
-from captioners.jobs.bench_train_report import CaseResult, text
+from captioners.jobs.bench import train as job
+from captioners.jobs.bench.train import CASES, BenchTrainOptions, Case, bench_train, choose
+from captioners.jobs.bench.train_report import CaseResult, text
 from tests.models.tiny import tiny_config
 
 
@@ -51,7 +51,7 @@ def test_the_table_says_what_was_aimed_at():
     case = CaseResult(
         "c", "what", 10, 1.8, [(2.0, 1.0), (4.0, 1.0)], {"open_clip": 2_000_000_000, "ours": 1_000_000_000}
     )
-    from captioners.jobs.bench_train_report import Report
+    from captioners.jobs.bench.train_report import Report
 
     shown = text(Report({"cpu": "x"}, [case]))
     assert "| c    | 3.00        | 1.00   | 3.00x        | 1.8x | 2.00 / 1.00    | 0.50       |" in shown

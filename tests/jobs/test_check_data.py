@@ -10,7 +10,7 @@ import yaml
 from captioners.cli.main import run
 from captioners.core.errors import CaptionersError
 from captioners.data.drawn_source import DrawnOptions
-from captioners.jobs.check_data import check_data
+from captioners.jobs.check.data import check_data
 from tests.data.annotated import coco, pictures
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)

@@ -1,4 +1,4 @@
-"""captioners/jobs/compare.py: both captioners see the same, and the sentence says what was found."""
+"""captioners/jobs/compare/job.py: both captioners see the same, and the sentence says what was found."""
 
 import json
 from io import BytesIO
@@ -8,9 +8,9 @@ from PIL import Image
 
 from captioners.core.errors import UserError
 from captioners.decoding.values import Beam, Sample
-from captioners.jobs.compare import compare, compare_captions
-from captioners.jobs.compare_findings import Side
-from captioners.jobs.compare_images import ComparedImage, general_images
+from captioners.jobs.compare.findings import Side
+from captioners.jobs.compare.images import ComparedImage, general_images
+from captioners.jobs.compare.job import compare, compare_captions
 from tests.jobs.comparing import VOICES, ScriptedCaptioner, ScriptedScorer, picture, references
 
 SIDES = (Side(name="a"), Side(name="b"))
@@ -153,7 +153,7 @@ def test_it_is_json_and_undefined_is_null():
 
 def test_two_real_captioners(tmp_path):
     """The packaged captioner against random weights, on drawn scenes: it got better, by any measure."""
-    from captioners.jobs.compare_images import choose_images
+    from captioners.jobs.compare.images import choose_images
     from captioners.kinds.coca import CocaCaptioner
 
     chosen = choose_images("{kind: drawn, split: eval, voice: alt_text, captions: 5}", 12)

@@ -1,4 +1,4 @@
-"""captioners/jobs/compare_images.py: what --data may be, and which images are taken."""
+"""captioners/jobs/compare/images.py: what --data may be, and which images are taken."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.package_data import SAMPLES
-from captioners.jobs.compare_images import ComparedImage, choose_images, opened
+from captioners.jobs.compare.images import ComparedImage, choose_images, opened
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
-"""captioners/jobs/compare_page.py: which images stand on the page, in what order, and nothing of a caption but text."""
+"""captioners/jobs/compare/page.py: which images stand on the page, in what order, and nothing of a caption but text."""
 
 import re
 
 import pytest
 
-from captioners.jobs.compare import compare_captions
-from captioners.jobs.compare_findings import Side
-from captioners.jobs.compare_images import ComparedImage
-from captioners.jobs.compare_page import comparison_page, thumbnail
+from captioners.jobs.compare.findings import Side
+from captioners.jobs.compare.images import ComparedImage
+from captioners.jobs.compare.job import compare_captions
+from captioners.jobs.compare.page import comparison_page, thumbnail
 from captioners.metrics.references import CIDER_D
 from tests.jobs.comparing import VOICES, picture, references
 from tests.report.test_page import HOSTILE, Reader

@@ -1,4 +1,4 @@
-"""captioners/jobs/compare_scorer.py: any model of open_clip by name, its own features, and clear refusals."""
+"""captioners/jobs/compare/scorer.py: any model of open_clip by name, its own features, and clear refusals."""
 
 import json
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from captioners.core.errors import UserError
 from captioners.core.package_data import SAMPLES
-from captioners.jobs.compare_scorer import _open_clip_names, open_scorer, refuse_own_tower
+from captioners.jobs.compare.scorer import _open_clip_names, open_scorer, refuse_own_tower
 from captioners.kinds.catalogue import find
 from captioners.kinds.coca import CocaCaptioner
 

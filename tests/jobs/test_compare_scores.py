@@ -1,4 +1,4 @@
-"""captioners/jobs/compare_scores.py: what is measured of two sets of captions, and what matched length means."""
+"""captioners/jobs/compare/scores.py: what is measured of two sets of captions, and what matched length means."""
 
 from math import isnan
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from captioners.core.errors import UserError
-from captioners.jobs.compare_scores import Said, matched, score
+from captioners.jobs.compare.scores import Said, matched, score
 from captioners.metrics.alignment import Aligned
 from captioners.metrics.references import cider_d
 from captioners.metrics.tokens import words

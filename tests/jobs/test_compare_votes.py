@@ -1,4 +1,4 @@
-"""captioners/jobs/compare_votes.py: the blind page keeps its secret, and votes from anywhere are not believed."""
+"""captioners/jobs/compare/votes.py: the blind page keeps its secret, and votes from anywhere are not believed."""
 
 import json
 import re
@@ -6,10 +6,10 @@ import re
 import pytest
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.jobs.compare import compare_captions
-from captioners.jobs.compare_findings import Side
-from captioners.jobs.compare_images import ComparedImage
-from captioners.jobs.compare_votes import blind_page, count_votes
+from captioners.jobs.compare.findings import Side
+from captioners.jobs.compare.images import ComparedImage
+from captioners.jobs.compare.job import compare_captions
+from captioners.jobs.compare.votes import blind_page, count_votes
 from tests.jobs.comparing import VOICES, picture, references
 
 COUNT = 40

@@ -15,8 +15,8 @@ from captioners.core.yaml_lines import read_yaml
 from captioners.data.drawn_check import check
 from captioners.data.drawn_scene import SPLITS, WORLD_VERSION, from_json, scene
 from captioners.data.drawn_voices import VOICES, captions
-from captioners.jobs import data_draw as job
-from captioners.jobs.data_draw import DrawOptions, data_draw
+from captioners.jobs.data import draw as job
+from captioners.jobs.data.draw import DrawOptions, data_draw
 
 
 def _members(path):

@@ -10,8 +10,8 @@ import pytest
 from captioners.cli.main import run
 from captioners.core.errors import NotFoundError, UserError
 from captioners.data.recognise import recognise
-from captioners.jobs import data_pack as module
-from captioners.jobs.data_pack import data_pack
+from captioners.jobs.data import pack as module
+from captioners.jobs.data.pack import data_pack
 from tests.data.real import PHOTOS, needs_photos, photos
 from tests.data.rows import check_contract, good
 from tests.data.tars import foreign, webdataset_reads

@@ -10,7 +10,7 @@ from captioners.core.run_dir import RunDir
 from captioners.data.drawn_check import check
 from captioners.data.drawn_scene import scene
 from captioners.data.drawn_voices import captions
-from captioners.jobs.demo import NOTICE, DemoOptions, demo, voices_of
+from captioners.jobs.demo.job import NOTICE, DemoOptions, demo, voices_of
 from captioners.metrics.faithfulness import claims_true
 from captioners.metrics.references import cider_d
 
@@ -193,7 +193,7 @@ def test_what_a_killed_drawing_left_is_drawn_again(tmp_path, monkeypatch):
         (options.out / "00000.tar").write_bytes(b"half")
         raise Killed
 
-    monkeypatch.setattr("captioners.jobs.demo.data_draw", killed)
+    monkeypatch.setattr("captioners.jobs.demo.job.data_draw", killed)
     for _ in range(2):  # the second finds the first one's half
         with pytest.raises(Killed):
             demo(DemoOptions(out=tmp_path / "it", **MINIATURE))

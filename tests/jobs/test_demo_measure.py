@@ -6,7 +6,7 @@ import pytest
 
 from captioners.data.drawn_scene import scene
 from captioners.data.drawn_voices import captions
-from captioners.jobs.demo_measure import Layer, finding, judged, sections, share
+from captioners.jobs.demo.measure import Layer, finding, judged, sections, share
 from captioners.metrics.intervals import Interval
 
 SCENES = [scene(0, "eval", index) for index in range(60)]

@@ -16,7 +16,7 @@ import torch
 
 from captioners.core.errors import UserError
 from captioners.decoding.values import Beam, parse_decoding
-from captioners.jobs.export import export_captioner, repository_of
+from captioners.jobs.export.captioner import export_captioner, repository_of
 from captioners.kinds.directory import write_open_clip
 from captioners.models.coca import LoadedCoCa, build, load_directory, resize_context
 from captioners.models.weights import weights_digest

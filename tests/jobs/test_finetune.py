@@ -8,8 +8,8 @@ import pytest
 
 from captioners.core.errors import UserError
 from captioners.data.drawn_source import DrawnOptions
-from captioners.jobs.finetune_quick import quick_recipe
-from captioners.jobs.train import train
+from captioners.jobs.train.job import train
+from captioners.jobs.train.quick import quick_recipe
 
 FAST = [
     "batch_size=8",

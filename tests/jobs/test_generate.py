@@ -15,8 +15,9 @@ from captioners.core.ledger import Counts
 from captioners.core.package_data import SAMPLES
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place
-from captioners.jobs import generate_setup, generate_worker
-from captioners.jobs.generate_recipe import Member
+from captioners.jobs.generate import setup as generate_setup
+from captioners.jobs.generate import worker as generate_worker
+from captioners.jobs.recipes.generate import Member
 from tests.jobs.shards import content, orphans, picture, sums, write_shards
 
 QUICK = ("-c", "random-tiny", "-n", "2", "-d", "{top_k: 5, max_tokens: 6}", "unit_samples=3", "decode_workers=0")

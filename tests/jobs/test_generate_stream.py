@@ -9,8 +9,8 @@ from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.decode import sha256_of
 from captioners.images.pool import DecodePool
-from captioners.jobs.generate_recipe import GenerateRecipe
-from captioners.jobs.generate_stream import PassStream, Work
+from captioners.jobs.generate.stream import PassStream, Work
+from captioners.jobs.recipes.generate import GenerateRecipe
 from tests.jobs.generate_fakes import ScriptedCaptioner, ScriptedSource, png, spoken
 
 

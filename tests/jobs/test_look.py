@@ -11,10 +11,10 @@ from captioners.cli.main import run as command
 from captioners.core.errors import NotFoundError
 from captioners.core.run_dir import open_run
 from captioners.data.tar import TarWriter
-from captioners.jobs.report import report
-from captioners.jobs.show import again, show
-from captioners.jobs.status import status
-from captioners.jobs.verify import verify
+from captioners.jobs.runs.report import report
+from captioners.jobs.runs.show import again, show
+from captioners.jobs.runs.status import status
+from captioners.jobs.runs.verify import verify
 from tests.runs_fixture import draw_picture
 
 RECIPE = {

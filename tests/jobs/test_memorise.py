@@ -6,7 +6,7 @@ import pytest
 
 import captioners
 from captioners.core.recipe import read_recipe
-from captioners.jobs.train import train
+from captioners.jobs.train.job import train
 from captioners.text.tokenizer import ClipTokenizer
 from tests.data.real import PHOTOS, needs_photos
 

@@ -7,7 +7,7 @@ import pytest
 from captioners.core.errors import NotFoundError, RecipeError, UserError
 from captioners.core.package_data import recipe_names
 from captioners.core.recipe import read_recipe
-from captioners.jobs.plan import plan
+from captioners.jobs.plan.job import plan
 from captioners.models import coca
 from captioners.models.training_cost import Step, training_cost_of
 from tests.models.tiny import tiny_config

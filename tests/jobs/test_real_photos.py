@@ -8,7 +8,7 @@ import skimage.data
 from sklearn.datasets import load_sample_images
 
 import captioners
-from captioners.jobs.data_pack import data_pack
+from captioners.jobs.data.pack import data_pack
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "real" / "gbc_wiki" / "images"
 DECODING = {"beam": {"width": 3, "max_tokens": 4, "min_tokens": 0}}

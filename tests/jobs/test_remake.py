@@ -1,4 +1,4 @@
-"""Captions made again (jobs/remake.py, --again of show and verify): the same alone as in company, or told apart.
+"""Captions made again (jobs/runs/remake.py, --again of show and verify): the same alone as in company, or told apart.
 
 The run is made by a real captioner of random weights, all images and members in flight together; made again, each
 caption comes by itself.
@@ -19,12 +19,12 @@ from captioners.core.run_dir import RunDir
 from captioners.core.seeds import Stream
 from captioners.data.folder_source import FolderOptions
 from captioners.images.decode import read_image
-from captioners.jobs import remake as job
-from captioners.jobs.generate_recipe import GenerateRecipe
-from captioners.jobs.remake import remake
-from captioners.jobs.show import again, show
-from captioners.jobs.verify import verify
-from captioners.jobs.verify_weights import check_weights
+from captioners.jobs.recipes.generate import GenerateRecipe
+from captioners.jobs.runs import remake as job
+from captioners.jobs.runs.remake import remake
+from captioners.jobs.runs.show import again, show
+from captioners.jobs.runs.verify import verify
+from captioners.jobs.runs.weights import check_weights
 from captioners.kinds.captioner import Request
 from captioners.kinds.coca import CocaCaptioner
 from tests.runs_fixture import draw_picture

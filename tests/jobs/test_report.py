@@ -1,4 +1,4 @@
-"""captioners/jobs/report.py: what is chosen, counted, fitted and said when something is missing."""
+"""captioners/jobs/runs/report.py: what is chosen, counted, fitted and said when something is missing."""
 
 import re
 from collections import Counter
@@ -10,10 +10,10 @@ import pytest
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.ledger import Ledger
 from captioners.core.run_dir import RunDir
-from captioners.jobs import report as job
-from captioners.jobs import report_data
-from captioners.jobs.report import report
-from captioners.jobs.report_data import gather
+from captioners.jobs.runs import report as job
+from captioners.jobs.runs import report_data
+from captioners.jobs.runs.report import report
+from captioners.jobs.runs.report_data import gather
 from tests.runs_fixture import make_run
 
 

@@ -1,9 +1,9 @@
-"""captioners/jobs/show.py: a sample by its key, with what is known of it; near keys, shards, quarantine."""
+"""captioners/jobs/runs/show.py: a sample by its key, with what is known of it; near keys, shards, quarantine."""
 
 import pytest
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.jobs.show import show
+from captioners.jobs.runs.show import show
 from tests.runs_fixture import make_run
 
 

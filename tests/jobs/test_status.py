@@ -1,4 +1,4 @@
-"""captioners/jobs/status.py: done and left, lost and why, and where the time went."""
+"""captioners/jobs/runs/status.py: done and left, lost and why, and where the time went."""
 
 import json
 from dataclasses import asdict, replace
@@ -8,7 +8,7 @@ import pytest
 
 from captioners.core.errors import NotFoundError
 from captioners.core.ledger import Ledger
-from captioners.jobs.status import status
+from captioners.jobs.runs.status import status
 from tests.runs_fixture import make_run
 
 

@@ -13,9 +13,9 @@ from captioners.core.errors import InterruptedRunError, NotFoundError, RecipeErr
 from captioners.core.recipe import read_recipe
 from captioners.data.drawn_source import DrawnOptions
 from captioners.decoding.values import parse_decoding
-from captioners.jobs.finetune_recipe import FinetuneRecipe
-from captioners.jobs.pretrain_recipe import PretrainRecipe
-from captioners.jobs.train import train
+from captioners.jobs.recipes.finetune import FinetuneRecipe
+from captioners.jobs.recipes.pretrain import PretrainRecipe
+from captioners.jobs.train.job import train
 from captioners.kinds import catalogue, loading
 from captioners.models.weights import read_weights, weights_digest
 from captioners.text.pieces import train_sentencepiece
@@ -249,7 +249,7 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, monkeypatch):
     with pytest.raises(NotFoundError, match=r"no captioner is named 'coca-l14-cocco'.*Did you mean 'coca-l14-coco'"):
         train(_finetune(tmp_path / "out", "coca-l14-cocco"))
     known = catalogue.find("random-tiny")
-    monkeypatch.setattr("captioners.jobs.train_start.find", lambda _: replace(known, noncommercial=True))
+    monkeypatch.setattr("captioners.jobs.train.start.find", lambda _: replace(known, noncommercial=True))
     with pytest.raises(UserError, match=r"non-commercial licence .*allow_noncommercial=true"):
         train(_finetune(tmp_path / "out", "random-tiny"))
     assert not (tmp_path / "out").exists()
@@ -295,7 +295,7 @@ def test_recipes_are_strict(line, says, tmp_path):
 
 
 def test_check_says_what_is_wrong_with_init():
-    from captioners.jobs.check import cross_problems
+    from captioners.jobs.check.job import cross_problems
 
     def problems(init, **changes):
         return cross_problems(_finetune("out", init, **changes))
@@ -338,7 +338,7 @@ def test_a_tokenizer_may_be_trained_on_the_first_captions_alone(tmp_path, monkey
         seen.extend(texts)
         return train_sentencepiece(seen, vocab_size, path)
 
-    monkeypatch.setattr("captioners.jobs.train_start.train_sentencepiece", counted)
+    monkeypatch.setattr("captioners.jobs.train.start.train_sentencepiece", counted)
     tokenizer = {"sentencepiece": {"vocab_size": 320, "captions": 100}}
     train(_pretrain(tmp_path / "small", tokenizer=tokenizer, steps=1))
     assert len(seen) == 100  # of 120

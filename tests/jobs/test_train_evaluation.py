@@ -6,8 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from captioners.core.errors import NeedsLookError
-from captioners.jobs.train_data import HeldOut
-from captioners.jobs.train_evaluation import Evaluator, Look, read_looks
+from captioners.jobs.train.data import HeldOut
+from captioners.jobs.train.evaluation import Evaluator, Look, read_looks
 
 CAPTIONS = [(f"a thing of the number {number}",) for number in range(10)]
 VAL = HeldOut([f"{number}.jpg" for number in range(10)], [None] * 10, CAPTIONS)

@@ -3,9 +3,9 @@
 import pytest
 
 from captioners.core.errors import CaptionersError, UserError
-from captioners.jobs.finetune_recipe import FinetuneRecipe
-from captioners.jobs.train_start import start_of
-from captioners.jobs.train_verdict import check_scorer
+from captioners.jobs.recipes.finetune import FinetuneRecipe
+from captioners.jobs.train.start import start_of
+from captioners.jobs.train.verdict import check_scorer
 
 
 def _recipe(**changes):

@@ -1,4 +1,4 @@
-"""captioners/jobs/verify.py: a sound run has no findings, and every kind of damage is found and named."""
+"""captioners/jobs/runs/verify.py: a sound run has no findings, and every kind of damage is found and named."""
 
 import json
 from dataclasses import asdict, replace
@@ -11,10 +11,10 @@ from captioners.core.errors import NotFoundError, UserError
 from captioners.core.ledger import Ledger
 from captioners.core.records import content_digest, to_bytes
 from captioners.core.run_dir import RunDir
-from captioners.jobs.report import report
-from captioners.jobs.show import show
-from captioners.jobs.status import status
-from captioners.jobs.verify import verify as verify_all
+from captioners.jobs.runs.report import report
+from captioners.jobs.runs.show import show
+from captioners.jobs.runs.status import status
+from captioners.jobs.runs.verify import verify as verify_all
 from tests.runs_fixture import make_run
 
 

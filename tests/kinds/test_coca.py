@@ -11,7 +11,7 @@ from captioners.core.package_data import SAMPLES
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample, parse_decoding
 from captioners.images.decode import read_image
-from captioners.jobs.caption_recipe import CaptionRecipe
+from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.kinds import _selftest
 from captioners.kinds.captioner import Captioner, CaptionerInfo, Request
 from captioners.kinds.catalogue import find, known_captioners

@@ -15,7 +15,7 @@ from captioners.data.drawn_check import check
 from captioners.data.drawn_render import render
 from captioners.data.drawn_scene import WORLD_VERSION, scene
 from captioners.decoding.values import parse_decoding
-from captioners.jobs.pretrain_recipe import PretrainRecipe
+from captioners.jobs.recipes.pretrain import PretrainRecipe
 from captioners.kinds.captioner import Request
 from captioners.kinds.catalogue import find
 from captioners.kinds.coca import CocaCaptioner

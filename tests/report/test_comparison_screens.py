@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from captioners.jobs.compare_page import comparison_page
-from captioners.jobs.compare_votes import blind_page, count_votes
+from captioners.jobs.compare.page import comparison_page
+from captioners.jobs.compare.votes import blind_page, count_votes
 from tests.jobs import test_compare_page as pages
 from tests.jobs import test_compare_votes as votes
 from tests.report import chromium

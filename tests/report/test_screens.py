@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioners.jobs.report import report
+from captioners.jobs.runs.report import report
 from captioners.report.page import Section
 from tests.report import chromium
 from tests.runs_fixture import HOSTILE, make_run

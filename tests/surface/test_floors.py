@@ -47,107 +47,18 @@ OUTSIDE_ROOMS = {
 }
 
 JOBS_OF_JOBS = {
-    "captioners.jobs.bench_decode": {"captioners.jobs.bench_sides", "captioners.jobs.bench_report"},  # its parts
-    "captioners.jobs.bench_train": {"captioners.jobs.bench_report", "captioners.jobs.bench_train_report"},  # its parts
-    "captioners.jobs.plan": {"captioners.jobs.plan_data", "captioners.jobs.plan_load"},  # its parts
-    "captioners.jobs.plan_load": {"captioners.jobs.plan_data"},
-    "captioners.jobs.check_data": {"captioners.jobs.finetune_quick"},  # it reads a path as `finetune` does
-    "captioners.jobs.train": {  # its parts
-        "captioners.jobs.train_data",
-        "captioners.jobs.train_folder",
-        "captioners.jobs.train_read",
-        "captioners.jobs.train_start",
-        "captioners.jobs.train_verdict",
-        "captioners.jobs.train_watch",
-    },
-    "captioners.jobs.train_read": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
-    "captioners.jobs.train_folder": {"captioners.jobs.train_start"},
-    "captioners.jobs.train_before": {"captioners.jobs.train_start"},
-    "captioners.jobs.train_data": {"captioners.jobs.train_start"},
-    "captioners.jobs.train_evaluation": {"captioners.jobs.train_data", "captioners.jobs.train_start"},
-    "captioners.jobs.train_watch": {
-        "captioners.jobs.train_before",
-        "captioners.jobs.train_data",
-        "captioners.jobs.train_evaluation",
-        "captioners.jobs.train_page",
-        "captioners.jobs.train_start",
-        "captioners.jobs.train_verdict",
-    },
-    "captioners.jobs.train_verdict": {  # the comparison is a part of a finetuning, too
-        "captioners.jobs.compare",
-        "captioners.jobs.compare_images",
-        "captioners.jobs.compare_scorer",
-        "captioners.jobs.train_data",
-        "captioners.jobs.train_start",
-    },
-    "captioners.jobs.demo": {  # the whole loop: it runs the jobs one after another, and measures
-        "captioners.jobs.data_draw",
-        "captioners.jobs.demo_book",
-        "captioners.jobs.demo_measure",
-        "captioners.jobs.demo_voices",
-        "captioners.jobs.generate",
-        "captioners.jobs.report",
-        "captioners.jobs.train",
-    },
-    "captioners.jobs.demo_voices": {  # a change is written as a comparison writes it
-        "captioners.jobs.compare_findings",
-        "captioners.jobs.demo_measure",
-    },
-    "captioners.jobs.compare": {  # its parts
-        "captioners.jobs.compare_findings",
-        "captioners.jobs.compare_images",
-        "captioners.jobs.compare_scorer",
-        "captioners.jobs.compare_scores",
-        "captioners.jobs.run_words",
-    },
-    "captioners.jobs.compare_findings": {"captioners.jobs.compare_scores"},
-    "captioners.jobs.compare_page": {
-        "captioners.jobs.compare_findings",
-        "captioners.jobs.compare_images",
-        "captioners.jobs.compare_scores",
-    },
-    "captioners.jobs.compare_votes": {
-        "captioners.jobs.compare_findings",
-        "captioners.jobs.compare_images",
-        "captioners.jobs.compare_page",
-    },
-    "captioners.jobs.compare_report": {  # it compares, and shows
-        "captioners.jobs.compare",
-        "captioners.jobs.compare_findings",
-        "captioners.jobs.compare_images",
-        "captioners.jobs.compare_page",
-        "captioners.jobs.compare_scorer",
-        "captioners.jobs.compare_votes",
-    },
-    "captioners.jobs.report": {"captioners.jobs.report_data", "captioners.jobs.run_words"},  # its parts
-    "captioners.jobs.bench_generate": {  # it times the parts of `generate` by themselves
-        "captioners.jobs.bench_report",
-        "captioners.jobs.generate_setup",
-        "captioners.jobs.generate_worker",
-    },
-    "captioners.jobs.generate": {  # its parts
-        "captioners.jobs.generate_setup",
-        "captioners.jobs.generate_watch",
-        "captioners.jobs.generate_worker",
-    },
-    "captioners.jobs.generate_setup": {"captioners.jobs.generate_worker"},
-    "captioners.jobs.generate_watch": {"captioners.jobs.generate_worker"},
-    "captioners.jobs.generate_worker": {"captioners.jobs.generate_stream", "captioners.jobs.generate_units"},
-    "captioners.jobs.generate_stream": {"captioners.jobs.generate_units"},
-    "captioners.jobs.show": {"captioners.jobs.remake", "captioners.jobs.run_words"},  # its parts
-    "captioners.jobs.verify": {  # its parts; the samples of `--again` are chosen as those of a report are
-        "captioners.jobs.remake",
-        "captioners.jobs.report_data",
-        "captioners.jobs.verify_weights",
-    },
-    "captioners.jobs.verify_weights": {"captioners.jobs.remake"},  # both read the run's recipe
+    "bench": {"generate"},  # it times the parts of `generate` by themselves
+    "check": {"train"},  # it reads a path as `finetune` does
+    "compare": {"runs"},  # the same words for the same things
+    "demo": {"compare", "data", "generate", "runs", "train"},  # the whole loop: one job after another, and measured
+    "train": {"compare"},  # it ends with a comparison
 }
-"""A job imports no other job, except here; the torch-free recipe models (`*_recipe`) are open to all."""
+"""A job (a module or folder of `jobs/`) imports no other job, except here; `jobs/recipes` is open to all."""
 
 HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
     r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
-    r"|\.decoding\.values|\.kinds\.(captioner|catalogue)|\.data(\.(?!batches)\w+)?|\.jobs\.(check|listing|doctor|\w+_recipe))?"
+    r"|\.decoding\.values|\.kinds\.(captioner|catalogue)|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""
 
@@ -187,6 +98,10 @@ def _room(name):
     return name.split(".")[1] if "." in name else ""
 
 
+def _job(name):
+    return name.split(".")[2]
+
+
 def test_every_room_is_named():
     rooms = {path.parent.name for path in PACKAGE.glob("*/*.py")}
     assert rooms <= set(MAY_IMPORT), f"new rooms need a row in MAY_IMPORT: {rooms - set(MAY_IMPORT)}"
@@ -202,10 +117,11 @@ def test_a_module_imports_only_rooms_below_it(name):
     assert not wrong, f"{name} may import {', '.join(allowed)}, but imports {', '.join(sorted(wrong))}"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if _room(name) == "jobs"])
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("captioners.jobs.")])
 def test_a_job_imports_no_other_job(name):
-    jobs = {found for found in _our_imports(name) if _room(found) == "jobs" and found.count(".") == 2}
-    wrong = {job for job in jobs if not job.endswith("_recipe")} - JOBS_OF_JOBS.get(name, set()) - {name}
+    mine = _job(name)
+    jobs = {_job(found) for found in _our_imports(name) if found.startswith("captioners.jobs.")}
+    wrong = jobs - {"recipes", mine} - JOBS_OF_JOBS.get(mine, set())
     assert not wrong, f"{name} imports {wrong}; move what both need one floor down"
 
 

@@ -9,7 +9,7 @@ from captioners.core.recipe import read_recipe
 from captioners.data.cards import read_card
 from captioners.data.licences import licences_of
 from captioners.data.source import Sample
-from captioners.jobs.plan import plan
+from captioners.jobs.plan.job import plan
 from captioners.training.optimizer import BETAS, MAX_NORM, learning_rate
 from tests import paper_sets
 from tests.tools import smoke

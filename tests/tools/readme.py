@@ -30,14 +30,11 @@ def targets():
 
 def module_map():
     rows = ["```"]
-    for room in ("cli", "jobs", "kinds", "engine", "models", "decoding", "images", "text", "samples", "core"):
-        files = sorted((ROOT / "captioners" / room).glob("*.py"))
-        if files:
-            rows.append(f"{room}/")
-        for path in files:
+    for path in sorted((ROOT / "captioners").rglob("__init__.py")):
+        room = path.parent.relative_to(ROOT / "captioners").as_posix()
+        if room != ".":
             said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-            if path.stem != "__init__":
-                rows.append(f"    {path.stem:<16} {said}")
+            rows.append(f"{room + '/':<16} {said}")
     return [*rows, "```"]
 
 

@@ -1,0 +1,1 @@
+"""Caption pictures, a folder or shards in one process: a quick look."""

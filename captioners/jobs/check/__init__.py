@@ -1,0 +1,1 @@
+"""What can be said of a recipe or of data before anything runs."""

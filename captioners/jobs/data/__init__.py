@@ -1,0 +1,1 @@
+"""Make and repack data sets."""

@@ -1,0 +1,1 @@
+"""The whole loop on the drawn world, in one command."""

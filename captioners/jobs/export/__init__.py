@@ -1,0 +1,1 @@
+"""Hand what was made to others."""

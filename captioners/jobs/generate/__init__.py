@@ -1,0 +1,1 @@
+"""Caption shards with an ensemble, never losing or repeating a caption."""

@@ -1,0 +1,168 @@
+"""Before a run of `generate` starts: everything that can be refused is refused, and every layer is claimed."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioners.core import layers
+from captioners.core.errors import UserError
+from captioners.core.layers import Layer
+from captioners.core.ledger import Entry
+from captioners.core.options import meaning_of
+from captioners.core.recipe import resolved
+from captioners.core.run_dir import RunDir, is_complete
+from captioners.data.drawn_source import DrawnOptions
+from captioners.data.inputs import input_root
+from captioners.data.source import Shard
+from captioners.jobs.generate.worker import load
+from captioners.jobs.recipes.generate import GenerateRecipe, Member
+from captioners.kinds.catalogue import find
+from captioners.text import flags
+
+if TYPE_CHECKING:
+    from captioners.kinds.coca import CocaCaptioner
+
+
+@dataclass
+class Started:
+    """A run whose inputs are frozen and whose layers are claimed."""
+
+    run: RunDir
+    shards: list[Shard]
+    """Those this start is about."""
+    frozen: int
+    """All shards of the run."""
+    unit_samples: int
+    layers: dict[str, Layer]
+    loaded: "dict[int, CocaCaptioner]"
+    """Pass -> its captioner, where it was kept."""
+
+
+def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Started:
+    """Refuse what cannot be done; then claim the layers, freeze the inputs and write the recipe.
+
+    Raises:
+        UserError: a captioner, a licence, the output, the inputs, or captions made otherwise under a member's name.
+    """
+    check_members(recipe)
+    run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
+    _check_output(recipe, run)
+    frozen = [Shard(**found) for found in run.inputs()]
+    shards = recipe.source.open().shards(frozen)
+    claimed, loaded = _layers(recipe, say)
+    source = recipe.source.model_dump(mode="json")
+    try:
+        settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"output {run.url}: cannot be written ({error.strerror}); choose another output=") from None
+    for layer in claimed.values():
+        layers.claim(run.place, layer)
+    if settled["unit_samples"] != recipe.unit_samples:
+        say(f"unit_samples stays {settled['unit_samples']}, as the run began")
+    run.freeze([asdict(shard) for shard in shards[len(frozen) :]])
+    run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
+    _link_latest(run)
+    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, loaded)
+
+
+def check_members(recipe: GenerateRecipe) -> None:
+    """Raise NotFoundError for an unknown captioner, UserError for a licence that the recipe does not allow."""
+    for member in recipe.members:
+        refused = find(member.captioner).refusal(recipe.allow_noncommercial)
+        if refused:
+            raise UserError(refused)
+
+
+def _identity(recipe: GenerateRecipe) -> str:
+    """Return 6 hex digits for what the run is about: the same data and seed, the same run."""
+    about: dict[str, Any] = {"source": meaning_of(recipe.source), "seed": recipe.seed}
+    inputs = getattr(recipe.source, "inputs", None)
+    if inputs:  # by their folder, so that a pattern of more shards goes on with the run
+        about["root"] = str(input_root(inputs, getattr(recipe.source, "root", None)))
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
+    """Refuse an output inside an input folder, or one that cannot be written; nothing is made yet."""
+    folder = run.place.local
+    if folder is None:
+        return
+    for given in getattr(recipe.source, "inputs", ()):
+        inputs = Path(given).expanduser()
+        if inputs.is_dir() and folder.resolve().is_relative_to(inputs.resolve()):
+            raise UserError(f"output {folder}: lies inside the input {given}; choose an output= outside of it")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"output {folder}: a file stands where a folder is needed; choose another output=")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"output {folder}: may not be written; choose another output=")
+
+
+def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[str, Layer], dict[int, CocaCaptioner]]":
+    """Return every member's layer, and the captioner, where it is the only one that this process will need."""
+    claimed: dict[str, Layer] = {}
+    loaded: dict[int, CocaCaptioner] = {}
+    keep = len(recipe.passes) == 1 and recipe.workers == 1
+    for number, members in enumerate(recipe.passes):
+        say(f"loading {members[0].captioner}")
+        captioner = load(members[0], recipe)
+        if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
+            say(captioner.info.warning)
+        for member in members:
+            problem = captioner.accepts(member.decoding, member.draws, member.prompt)
+            if problem:
+                raise UserError(f"member '{member.called}': {problem}")
+            claimed[member.called] = layer_of(recipe, member, captioner)
+        if keep:
+            loaded[number] = captioner
+    return claimed, loaded
+
+
+def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner") -> Layer:
+    """Return what a member's captions are: everything that changes one, and what is good to know."""
+    info = captioner.info
+    meaning = {
+        "member": member.called,
+        "draws": member.draws,
+        "decoding": member.decoding.model_dump(mode="json"),
+        "prompt": member.prompt,
+        "seed": recipe.seed,
+        "rules": {"version": flags.VERSION, **recipe.rules.model_dump(mode="json")},
+        "pictures": {"decode_profile": recipe.decode_profile, "max_pixels": recipe.max_pixels},
+        **info.meaning,
+    }
+    facts = {
+        "captioner": member.captioner,
+        "captioner_name": info.name,
+        "kind": info.kind,
+        "licences": info.licences,
+        "package": version("captioners"),
+    }
+    return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)
+
+
+def finished_shards(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """Return (layer, shard) of all shards whose every part is stored."""
+    parts: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        parts.setdefault((entry.layer, entry.shard), []).append(entry)
+    return {unit for unit, found in parts.items() if is_complete(found)}
+
+
+def _link_latest(run: RunDir) -> None:
+    folder = run.place.local
+    if folder is None or folder.parent.name != "runs":
+        return
+    with suppress(OSError):  # a convenience; some file systems have no links
+        part = folder.parent / f".latest.{os.getpid()}"
+        part.symlink_to(folder.name)
+        part.replace(folder.parent / "latest")

@@ -1,0 +1,269 @@
+"""What a worker of `generate` does: load a pass's captioner, stream shards through it, store units, tell of it."""
+
+import errno
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from captioners.core.errors import InterruptedRunError, UserError
+from captioners.core.layers import Layer
+from captioners.core.ledger import Entry
+from captioners.core.progress import Clock
+from captioners.core.run_dir import RunDir
+from captioners.data.source import Shard
+from captioners.images.pool import DecodePool
+from captioners.jobs.generate.stream import PassStream, Work
+from captioners.jobs.generate.units import Part
+from captioners.jobs.recipes.generate import GenerateRecipe, Member
+
+if TYPE_CHECKING:
+    from captioners.kinds.coca import CocaCaptioner
+
+_GB, _MB = 10**9, 10**6
+_TELL_EVERY_S = 0.5
+_MOST_DECODERS = 8
+_EXAMPLES = 5
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard for the members of a pass."""
+
+    number: int
+    """Which pass."""
+    shard: Shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all workers of a run need to know; it travels to other processes."""
+
+    recipe: GenerateRecipe
+    run: str
+    unit_samples: int
+    layers: Mapping[str, Layer]
+    loaded: "dict[int, CocaCaptioner]" = field(default_factory=dict)
+    """Pass -> its captioner, where it is loaded already in this process."""
+
+
+@dataclass
+class Tally:
+    """What a worker did since it last told: counts, and seconds by activity."""
+
+    images: int = 0
+    captions: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A unit that a worker finished."""
+
+    entry: Entry
+    quarantined: tuple[Mapping[str, Any], ...] = ()
+    """The first of its quarantine records."""
+
+
+def work(
+    setting: Setting,
+    tasks: Iterator[Task],
+    finished: Callable[[Task], None],
+    tell: Callable[[Any], None],
+    rank: int = 0,
+) -> None:
+    """Caption the shards of the tasks, pass by pass.
+
+    Raises:
+        InterruptedRunError: the machine failed, not the data: the same command continues.
+    """
+    try:
+        for number, same in groupby(tasks, key=lambda task: task.number):
+            captioner = open_captioner(setting, number, rank)
+            Pass(setting, number, captioner, tell).run(same, finished)
+            captioner.close()
+    except (RuntimeError, OSError) as error:
+        if failing_machine(error):
+            said = " ".join(str(error).split())[:200]
+            raise InterruptedRunError(
+                f"the machine failed ({said}); what is stored stays: run the same command again"
+            ) from error
+        raise
+
+
+def failing_machine(error: RuntimeError | OSError) -> bool:
+    """Whether an error is the disk's or the GPU's (a full disk has a message of its own), and not a bug."""
+    if isinstance(error, OSError):
+        return error.errno not in _NO_SPACE
+    return "CUDA" in str(error)
+
+
+def load(member: Member, recipe: GenerateRecipe, rank: int = 0) -> "CocaCaptioner":
+    """Load the captioner of a member's pass; open it before use."""
+    from captioners.kinds.coca import CocaCaptioner
+
+    return CocaCaptioner(
+        member.captioner,
+        precision=member.precision,
+        exact=member.exact,
+        device=_device(recipe, rank),
+        context_length=member.context_length,
+    )
+
+
+def open_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner":
+    """Return a pass's captioner, open, within its share of the memory.
+
+    Raises:
+        UserError: it is not any more what its layers were claimed for.
+    """
+    members = setting.recipe.passes[number]
+    captioner = setting.loaded.pop(number, None) or load(members[0], setting.recipe, rank)
+    meant = setting.layers[members[0].called].meaning
+    if any(meant[key] != value for key, value in captioner.info.meaning.items()):
+        raise UserError(f"captioner {members[0].captioner} changed while the run was starting; run the command again")
+    captioner.open(_budget(setting.recipe, captioner))
+    return captioner
+
+
+def _budget(recipe: GenerateRecipe, captioner: "CocaCaptioner") -> int | None:
+    import torch
+
+    from captioners.kinds._device import free_memory
+
+    on_gpu = captioner.device.type == "cuda" and ":" not in recipe.device
+    sharing = -(-recipe.workers // torch.cuda.device_count()) if on_gpu else recipe.workers
+    if recipe.memory_gb is not None:
+        return int(recipe.memory_gb * _GB / sharing)
+    return None if sharing == 1 else free_memory(captioner.device) // sharing
+
+
+def _device(recipe: GenerateRecipe, rank: int) -> str:
+    import torch
+
+    several = recipe.device in ("auto", "cuda") and torch.cuda.device_count() > 1
+    return f"cuda:{rank % torch.cuda.device_count()}" if several else recipe.device
+
+
+def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
+    """Return what a layer's file says of itself; neither time, host nor path is in it."""
+    import json
+
+    return {
+        "fingerprint": layer.fingerprint,
+        "member": layer.name,
+        "captioner": captioner.info.name,
+        "weights": captioner.info.weights_digest,
+        "decoding": json.dumps(layer.meaning["decoding"], sort_keys=True),
+        "package": version("captioners"),
+        "device": captioner.device.type,
+        "dtype": str(captioner.dtype).removeprefix("torch."),
+    }
+
+
+def environment_of(captioner: "CocaCaptioner") -> dict[str, str]:
+    """Return what a caption may depend on besides its layer's meaning."""
+    import torch
+
+    on_gpu = captioner.device.type == "cuda"
+    return {
+        "captioners": version("captioners"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(captioner.device) if on_gpu else platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "dtype": str(captioner.dtype).removeprefix("torch."),
+        "grade": captioner.info.grade,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+class Pass:
+    """One pass in one worker."""
+
+    def __init__(self, setting: Setting, number: int, captioner: "CocaCaptioner", tell: Callable[[Any], None]) -> None:
+        self.setting, self.captioner, self.tell = setting, captioner, tell
+        self.members = setting.recipe.passes[number]
+        self.run_dir = RunDir(setting.run)
+        self.facts = {m.called: facts_of(setting.layers[m.called], captioner) for m in self.members}
+        self.environment = environment_of(captioner)
+        self.clock = Clock("decoding")
+        self.encoded = captioner.encode_seconds  # of earlier passes: none of this one's time
+        self.seconds: dict[str, float] = {}
+        self.total: dict[str, float] = {}
+        self.stored: dict[str, float] = {}
+        self.images = self.images_told = self.captions = 0
+        self.told = time.monotonic()
+
+    def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
+        """Caption the shards of all tasks in one stream."""
+        recipe = self.setting.recipe
+        fit = self.captioner.preprocess.fit
+        pool = DecodePool(self._decoders(), recipe.queue_mb * _MB, recipe.decode_profile, recipe.max_pixels, fit)
+        stream = PassStream(
+            self.members,
+            source=recipe.source.open(),
+            pool=pool,
+            ledger=self.run_dir.ledger,
+            store=self.store,
+            recipe=recipe,
+            unit_samples=self.setting.unit_samples,
+            clock=self.clock,
+        )
+        with pool:
+            works = (Work(task.shard, partial(finished, task)) for task in tasks)
+            for _ in stream.run(self.captioner, works):
+                self.captions += 1
+                if time.monotonic() - self.told > _TELL_EVERY_S:
+                    self.images = stream.images
+                    self._tell_progress()
+        self.images = stream.images
+        self._tell_progress()
+
+    def _decoders(self) -> int:
+        recipe = self.setting.recipe
+        if recipe.decode_workers is not None:
+            return recipe.decode_workers
+        cores = (os.cpu_count() or 1) // recipe.workers
+        return max(1, min(_MOST_DECODERS, cores)) if self.captioner.device.type == "cuda" else 1
+
+    def store(self, part: Part, member: Member) -> None:
+        """Commit a unit and tell of it."""
+        layer = self.setting.layers[member.called]
+        entry, rows = part.entry(member, layer.fingerprint)
+        self._lap()
+        unit = {name: round(spent - self.stored.get(name, 0.0), 3) for name, spent in self.total.items()}
+        self.stored = dict(self.total)
+        entry = replace(
+            entry,
+            environment=self.environment,
+            seconds=unit,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        with self.clock.at("writing"):
+            stored = self.run_dir.commit(
+                entry, rows, self.facts[member.called], part.quarantined, self.setting.recipe.format
+            )
+        self._tell_progress()
+        if stored is not None:
+            self.tell(Stored(stored, tuple(part.quarantined[:_EXAMPLES])))
+
+    def _lap(self) -> None:
+        encoded = self.captioner.encode_seconds
+        self.clock.move(encoded - self.encoded, "encoding")
+        self.encoded = encoded
+        for name, spent in self.clock.lap().items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            self.total[name] = self.total.get(name, 0.0) + spent
+
+    def _tell_progress(self) -> None:
+        self._lap()
+        self.tell(Tally(self.images - self.images_told, self.captions, self.seconds))
+        self.images_told, self.captions, self.seconds, self.told = self.images, 0, {}, time.monotonic()

@@ -1,0 +1,1 @@
+"""What each job can be told: one torch-free model a job."""

@@ -1,0 +1,136 @@
+"""What `captioners generate` can be told: a source, the members of an ensemble, the rules, and how to work."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from captioners.core.errors import NotFoundError
+from captioners.core.options import Options, operation
+from captioners.core.recipe import job_recipes
+from captioners.core.records import Format
+from captioners.data.choices import AnySource
+from captioners.decoding.values import Decoding, Sample, draws_problem
+from captioners.images.decode import MAX_PIXELS, Profile
+from captioners.jobs.recipes.caption import CONTEXT_NAMES, context_problem
+from captioners.kinds.catalogue import find
+from captioners.text.flags import Rules
+
+_LONGEST_NAME = 80
+
+
+def _context(value: object) -> object:
+    return CONTEXT_NAMES.get(value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Member(Options):
+    """A captioner, its decoding, and how many captions of each image it makes."""
+
+    captioner: str = Field("coca-l14-coco", min_length=1)
+    """A name (`captioners list captioners`), a captioner's directory, or an open_clip `model/tag`."""
+    name: str = Field("", pattern=r"^[^\x00-\x1f/]*$", max_length=_LONGEST_NAME)
+    """What its layer is called, and part of its random streams; made of captioner and decoding when absent."""
+    decoding: Decoding = Sample(top_p=0.9)
+    """How tokens are chosen (`captioners list decodings`)."""
+    draws: int = Field(5, ge=1)
+    """Captions of each image."""
+    prompt: str = ""
+    """Text that every caption begins with; it isn't repeated in the result."""
+    context_length: Annotated[Annotated[int, Field(ge=4)] | None, BeforeValidator(_context)] = None
+    """Token slots with start and end: 76, 127 or 255, or by name 77, 128, 256; the captioner's own when absent."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast on CUDA of capability 8.0 or newer, else fp32."""
+    exact: bool | None = None
+    """Captions and log-probabilities that don't depend on their company, bit for bit; absent: on for a CPU."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Member":
+        if problem := draws_problem(self.decoding, self.draws) or context_problem(self.decoding, self.context_length):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def called(self) -> str:
+        """Its name, given or made: of itself alone, so that another member beside it changes nothing."""
+        return self.name or _made_name(self)
+
+    @property
+    def loads(self) -> tuple[Any, ...]:
+        """What has to be equal for two members to share a loaded captioner."""
+        return self.captioner, self.context_length, self.precision, self.exact
+
+
+@job_recipes.register("generate")
+class GenerateRecipe(Options):
+    """Caption shards with an ensemble; the same command resumes."""
+
+    job: Literal["generate"] = "generate"
+    source: AnySource
+    """Where images come from (`captioners list sources`)."""
+    members: list[Member] = Field(min_length=1)
+    """The ensemble; each member makes a layer of its own."""
+    seed: int = Field(0, ge=0)
+    """Run seed of all random draws."""
+    rules: Rules = Rules()
+    """Which captions are drawn anew, and how often."""
+    decode_profile: Profile = "upright"
+    """How pictures are decoded: upright as a person sees them, or as_trained as CLIP trainers do."""
+    max_pixels: int = Field(MAX_PIXELS, ge=1)
+    """Larger pictures are quarantined, undecoded."""
+    allow_noncommercial: bool = False
+    """Allow weights whose licence forbids commercial use."""
+    format: Format = operation("parquet")
+    """How layers are stored: parquet, or jsonl for reading them line by line."""
+    max_shards: int | None = operation(None, ge=1)
+    """A pilot: only the first so many shards; without it the same run then goes on."""
+    unit_samples: int = operation(1000, ge=1)
+    """Samples that are committed together; fixed at the run's first start."""
+    quarantine_ceiling: float = operation(0.05, ge=0, le=1)
+    """Share of samples (or of shards) that may be unreadable among 50 shards before the run stops."""
+    workers: int = operation(1, ge=1)
+    """Processes that caption, each with its own captioner; they share the machine's threads and GPUs."""
+    decode_workers: int | None = operation(None, ge=0)
+    """Processes that decode pictures, of each worker; absent: 1 beside a CPU, up to 8 beside a GPU; 0: in line."""
+    queue_mb: int = operation(256, ge=1)
+    """Bytes of pictures that each worker keeps ready, in MB."""
+    memory_gb: float | None = operation(None, gt=0)
+    """Memory that all workers together may plan with, in GB; what the device has free when absent."""
+    device: str = operation("auto")
+    """auto, cpu, cuda or cuda:N; with several GPUs and workers, auto gives each worker one of them."""
+    output: str | None = operation(None)
+    """The run's folder; below `runs/` when absent."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "GenerateRecipe":
+        for name, count in Counter(member.called for member in self.members).items():
+            if count > 1:
+                raise ValueError(f"{count} members are called '{name}'; give each a name of its own (name: ...)")
+        return self
+
+    @property
+    def passes(self) -> list[tuple[Member, ...]]:
+        """The members, grouped by the captioner that they share, in the order of their first ones."""
+        found: dict[tuple[Any, ...], list[Member]] = {}
+        for member in self.members:
+            found.setdefault(member.loads, []).append(member)
+        return [tuple(members) for members in found.values()]
+
+
+def _made_name(member: Member) -> str:
+    """Return a name like `coca-l14-coco.top_p-0.9`: the captioner's, and what its decoding departs in from the plain.
+
+    >>> _made_name(Member(captioner="random-tiny", decoding=Sample(top_p=0.9)))
+    'random-tiny.top_p-0.9'
+    """
+    try:
+        captioner = find(member.captioner).name
+    except NotFoundError:  # told where it is looked for in earnest
+        captioner = Path(member.captioner).name
+    plain = type(member.decoding)()
+    fields = member.decoding.model_dump(exclude={"strategy"})
+    parts = [f"{key}-{value}" for key, value in fields.items() if value != getattr(plain, key)]
+    how = "_".join(parts) or member.decoding.strategy
+    if not isinstance(member.decoding, Sample) and parts:
+        how = f"beam_{how}"
+    return f"{captioner}.{how}".replace("/", "-")[:_LONGEST_NAME]

@@ -1,0 +1,1 @@
+"""Look at, prove and look after what a run holds."""

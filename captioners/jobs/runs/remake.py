@@ -1,0 +1,179 @@
+"""Make captions of a run again, with the captioners of its recipe, and say whether they are the same.
+
+A caption that differs may still be right. Where the model gives two tokens nearly the same probability, the rounding of
+another machine may choose the other one. So a sampled caption is a *near tie* if a tiny shift of its random numbers
+gives the stored text, and one of a beam search if the search would score both nearly alike. Anything else *differs*.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from captioners.core.errors import CaptionersError
+from captioners.core.recipe import read_options
+from captioners.core.run_dir import RunDir
+from captioners.core.seeds import Stream
+from captioners.data.run_pictures import RunPictures
+from captioners.decoding.values import Beam
+from captioners.images.decode import read_image
+from captioners.jobs.recipes.generate import GenerateRecipe, Member
+from captioners.kinds.captioner import Captioner, Request, Result
+
+Outcome = Literal["same", "near tie", "differs", "not made"]
+_NEAR = {"float32": 1e-3, "bfloat16": 2e-2}
+"""How far a probability, or a log-probability a token, may move by rounding elsewhere, by the captioner's dtype."""
+_SHIFTS = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 2e-2)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """One row of a layer, and what became of it this time."""
+
+    row: Row
+    outcome: Outcome
+    text: str = ""
+    logprob: float | None = None
+    why: str = ""
+    """For `not made`: what stood in the way."""
+
+
+def remake(run: RunDir, rows: Iterable[Row]) -> Iterator[Again]:
+    """Yield each row's second making, captioner by captioner; `rows` are any rows of the run.
+
+    Raises:
+        UserError: the run's recipe cannot be read.
+    """
+    recipe, pictures = read_recipe_of(run), RunPictures(run)
+    members = {member.called: member for member in recipe.members}
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["member"], []).append(row)
+    for name in sorted(set(groups) - set(members)):
+        why = f"'{name}' is no member of the run's last recipe; run it with that member once more"
+        yield from (Again(row=row, outcome="not made", why=why) for row in groups[name])
+    for together in recipe.passes:
+        wanted = [(member, groups[member.called]) for member in together if member.called in groups]
+        if wanted:
+            yield from _with_captioner(recipe, pictures, wanted)
+
+
+def read_recipe_of(run: RunDir) -> GenerateRecipe:
+    """Return the recipe of a run's last start; raise UserError or RecipeError if it cannot be read."""
+    with TemporaryDirectory() as folder:  # a run may lie in an object store, and recipes are read from files
+        file = Path(folder) / "recipe.yaml"
+        file.write_text(run.recipe_text(), encoding="utf-8")
+        return read_options(GenerateRecipe, file)
+
+
+def _with_captioner(
+    recipe: GenerateRecipe, pictures: RunPictures, wanted: Sequence[tuple[Member, Sequence[Row]]]
+) -> Iterator[Again]:
+    from captioners.kinds.coca import CocaCaptioner
+
+    first = wanted[0][0]
+    try:
+        captioner = CocaCaptioner(
+            first.captioner,
+            precision=first.precision,
+            exact=first.exact,
+            device=recipe.device,
+            context_length=first.context_length,
+        )
+        captioner.open(int(recipe.memory_gb * 10**9) if recipe.memory_gb else None)
+    except CaptionersError as error:
+        yield from (Again(row=row, outcome="not made", why=str(error)) for _, rows in wanted for row in rows)
+        return
+    maker = _Maker(recipe, captioner, pictures, _NEAR.get(str(captioner.dtype).removeprefix("torch."), 1e-3))
+    for member, rows in wanted:
+        yield from maker.again(member, rows)
+    captioner.close()
+
+
+@dataclass
+class _Maker:
+    """An open captioner, and the pictures that it needs, one at a time."""
+
+    recipe: GenerateRecipe
+    captioner: Captioner
+    pictures: RunPictures
+    near: float
+    _last: tuple[str, Image.Image] | None = field(default=None, init=False)
+
+    def again(self, member: Member, rows: Sequence[Row]) -> Iterator[Again]:
+        """Yield each row's second making, in the order of the rows."""
+        for row in rows:
+            try:
+                image = self._image(row)
+            except (CaptionersError, OSError) as error:
+                yield Again(row=row, outcome="not made", why=str(error))
+                continue
+            made = self._make(member, row, image, Stream(self.recipe.seed, row["image_sha256"], member.called))
+            outcome = self._outcome(member, row, made, image)
+            yield Again(row=row, outcome=outcome, text=made.text, logprob=made.logprob)
+
+    def _image(self, row: Row) -> Image.Image:
+        name = f"{row['shard']}: {row['key']}"
+        if self._last is None or self._last[0] != row["image_sha256"]:
+            data = self.pictures.image(row)
+            image = read_image(data, self.recipe.decode_profile, self.recipe.max_pixels, name).image
+            self._last = row["image_sha256"], image
+        return self._last[1]
+
+    def _make(self, member: Member, row: Row, image: Image.Image, stream: Stream) -> Result:
+        """Caption one image as that row's member did, draw and attempt the same; beams come together."""
+        beam = isinstance(member.decoding, Beam)
+        request = Request(
+            index=0,
+            image=image,
+            stream=stream,
+            draws=member.draws if beam else 1,
+            first_draw=0 if beam else row["draw"],
+            attempt=row["attempt"],
+            decoding=member.decoding,
+            prompt=member.prompt,
+        )
+        return next(found for found in list(self.captioner.caption([request])) if found.draw == row["draw"])
+
+    def _outcome(self, member: Member, row: Row, made: Result, image: Image.Image) -> Outcome:
+        if made.text == row["text"]:
+            # The same words by other log-probabilities come from other weights.
+            return "same" if self._alike(row["logprob"], made.logprob, made.num_tokens + 1) else "differs"
+        if isinstance(member.decoding, Beam):
+            power = member.decoding.length_penalty
+            before = _score(row["logprob"], row["num_tokens"], row["finish"], power)
+            after = _score(made.logprob, made.num_tokens, made.finish, power)
+            return "near tie" if self._alike(before, after) else "differs"
+        for shift in (sign * size for size in _SHIFTS if size <= self.near for sign in (1, -1)):
+            stream = _Shifted(self.recipe.seed, row["image_sha256"], member.called, shift)
+            if self._make(member, row, image, stream).text == row["text"]:
+                return "near tie"
+        return "differs"
+
+    def _alike(self, before: float | None, after: float | None, tokens: int = 1) -> bool:
+        if before is None or after is None:
+            return before is after
+        return abs(before - after) <= self.near * tokens
+
+
+def _score(logprob: float | None, tokens: int, finish: str, power: float) -> float | None:
+    """Return what a beam search compares: the sum over the length, the end token counted, to `power`."""
+    return None if logprob is None else logprob / (tokens + (finish == "eos")) ** power
+
+
+@dataclass(frozen=True)
+class _Shifted(Stream):
+    """Another's random numbers, all moved by a little."""
+
+    shift: float = 0.0
+
+    def uniforms(self, draw: int, attempt: int, count: int) -> NDArray[np.float64]:
+        """Return the numbers, moved and kept in [0, 1)."""
+        return np.clip(super().uniforms(draw, attempt, count) + self.shift, 0.0, np.nextafter(1.0, 0.0))

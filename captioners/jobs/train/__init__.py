@@ -1,0 +1,1 @@
+"""Pretrain and fine-tune, from data to verdict."""
