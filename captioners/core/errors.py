@@ -6,6 +6,7 @@ CaptionersError            3  internal error
     NotFoundError          1  no such captioner, recipe, file; carries near names
     ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
   NeedsLookError           2  finished, but something needs a look
+    WorkerOutError         2  one worker must not go on, such as one whose GPU computes otherwise; the others do
   InterruptedRunError     75  stopped, resumable: run the same command again
     OtherProcessError      *  another process of the run stopped, and says why; this one ends with its code, silently
 """
@@ -47,6 +48,10 @@ class NeedsLookError(CaptionersError):
     """The job finished, but a ceiling, an alarm or a failed unit needs a look."""
 
     exit_code = 2
+
+
+class WorkerOutError(NeedsLookError):
+    """One worker must not go on; an executor that has others goes on with them."""
 
 
 class InterruptedRunError(CaptionersError):

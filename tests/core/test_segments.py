@@ -160,6 +160,7 @@ def test_of_two_that_compact_at_once_one_does_nothing(tmp_path):
     assert found(Place(tmp_path)) == firsts()
 
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from captioners.core.ledger import *; print(Ledger(Place(sys.argv[1])).compact(least=1))"
 
 
@@ -167,7 +168,8 @@ PROGRAM = "import sys; from captioners.core.ledger import *; print(Ledger(Place(
 def test_a_killed_compaction_costs_nothing_and_the_next_ends_it(tmp_path, fault):
     filled(Place(tmp_path))
     environment = os.environ | {"CAPTIONERS_FAULT": fault}
-    ended = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], env=environment, cwd=Path(__file__).parents[2])
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], env=environment, cwd=ROOT) as ended:
+        ended.wait(60)
     assert ended.returncode == -signal.SIGKILL
     assert small(Place(tmp_path)) or fault == "entry_rolled:4", "there is something left to end"
     assert found(Place(tmp_path)) == firsts()
