@@ -7,6 +7,7 @@ CaptionersError            3  internal error
     ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
   NeedsLookError           2  finished, but something needs a look
   InterruptedRunError     75  stopped, resumable: run the same command again
+    EngineLostError       75  an engine outside of this process died, hangs or refuses everyone
     OtherProcessError      *  another process of the run stopped, and says why; this one ends with its code, silently
 """
 
@@ -53,6 +54,10 @@ class InterruptedRunError(CaptionersError):
     """The job stopped and the same command continues it (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class EngineLostError(InterruptedRunError):
+    """An engine outside of this process died, hangs or refuses everyone: its unit stays open (design promise 3)."""
 
 
 class OtherProcessError(InterruptedRunError):
