@@ -8,6 +8,7 @@ CaptionersError            3  internal error
   NeedsLookError           2  finished, but something needs a look
     WorkerOutError         2  one worker must not go on, such as one whose GPU computes otherwise; the others do
   InterruptedRunError     75  stopped, resumable: run the same command again
+    EngineLostError       75  an engine outside of this process died, hangs or refuses everyone
     OtherProcessError      *  another process of the run stopped, and says why; this one ends with its code, silently
 """
 
@@ -58,6 +59,10 @@ class InterruptedRunError(CaptionersError):
     """The job stopped and the same command continues it (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class EngineLostError(InterruptedRunError):
+    """An engine outside of this process died, hangs or refuses everyone: its unit stays open (design promise 3)."""
 
 
 class OtherProcessError(InterruptedRunError):

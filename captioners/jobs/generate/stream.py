@@ -14,7 +14,6 @@ from captioners.core.ledger import Ledger
 from captioners.core.progress import Clock
 from captioners.core.seeds import Stream
 from captioners.data.source import Sample, Shard, Source, Unreadable
-from captioners.decoding.values import Sample as Sampling
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate.units import Part, Seen
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
@@ -127,6 +126,7 @@ class PassStream:
                     draws=member.draws,
                     decoding=member.decoding,
                     prompt=member.prompt,
+                    fields={**item.sample.meta, "key": item.sample.key, "captions": item.sample.captions},
                 )
                 yield self._enter(_Flight(request, item.part, member, seen, member.draws))
 
@@ -146,9 +146,8 @@ class PassStream:
         request, member = flight.request, flight.member
         rules = self._recipe.rules
         flags = flags_of(result.text, result.raw_text, result.finish)
-        refused = rules.refused(flags)
-        # A beam is deterministic: asked again it says the same.
-        if refused and isinstance(member.decoding, Sampling) and request.attempt < rules.retries:
+        refused = rules.refused(flags) or result.finish == "error"
+        if refused and member.redraws and result.finish != "error" and request.attempt < rules.retries:
             again = replace(
                 request, index=next(self._numbers), draws=1, first_draw=result.draw, attempt=request.attempt + 1
             )
