@@ -7,6 +7,7 @@ CaptionersError            3  internal error
     ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
   NeedsLookError           2  finished, but something needs a look
   InterruptedRunError     75  stopped, resumable: run the same command again
+    StorageError          75  a disk, an object store or the way to it failed, not the data
     OtherProcessError      *  another process of the run stopped, and says why; this one ends with its code, silently
 """
 
@@ -53,6 +54,18 @@ class InterruptedRunError(CaptionersError):
     """The job stopped and the same command continues it (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class StorageError(InterruptedRunError):
+    """Storage, or the way to it, failed for longer than it was tried again; `infrastructure` says in a word how."""
+
+    def __init__(self, message: str, infrastructure: str) -> None:
+        super().__init__(message)
+        self.infrastructure = infrastructure
+
+    def __reduce__(self) -> tuple[type["StorageError"], tuple[str, str]]:
+        """Survive the way from a worker process."""
+        return type(self), (str(self), self.infrastructure)
 
 
 class OtherProcessError(InterruptedRunError):
