@@ -155,8 +155,11 @@ class Leases:
     def _read(self, name: str) -> Lease | None:
         try:
             return Lease(**json.loads(self.place.read(_file(name))))
-        except (NotFoundError, ValueError, TypeError):
-            return None  # gone, or half written where files cannot be replaced whole
+        except NotFoundError:
+            return None
+        except (ValueError, TypeError):
+            # Half written, where files cannot be made whole at once: someone's who has a moment to end it.
+            return Lease(name=name, holder="?")
 
     def _place_of(self, lease: Lease, create: bool = False) -> bool:
         data = json.dumps(asdict(lease)).encode()
