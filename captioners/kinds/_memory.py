@@ -27,10 +27,10 @@ class CocaMemory:
         model: Any = loaded.model
         self._device = device.type
         size = 2 if dtype is torch.bfloat16 else 4
-        width, layers = model.text_decoder.width, model.text_decoder.layers
+        width, layers = int(model.text_decoder.width), int(model.text_decoder.layers)
         positions = -(-loaded.context_length // BLOCK) * BLOCK
         # Cross-attention keys and values, and the tokens that they are made of while others still wait for them.
-        self.image = _IMAGE_TOKENS * width * (2 * layers * size + 4)
+        self.image: int = _IMAGE_TOKENS * width * (2 * layers * size + 4)
         self.row = 2 * (layers + model.text.transformer.layers) * positions * width * size + 40 * model.text.vocab_size
         self.granularity = TILE if exact or self._device == "cuda" else 1
         self.tower = _bytes(model.visual)
@@ -59,4 +59,4 @@ class CocaMemory:
 
 
 def _bytes(module: Any) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+    return int(sum(p.numel() * p.element_size() for p in module.parameters()))

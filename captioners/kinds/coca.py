@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -218,17 +218,16 @@ class CocaCaptioner:
             raise CaptionersError("the captioner is not open; call open() first")
         flying: dict[int, _Flying] = {}
         captions = self._engine.run(self._job(request, flying) for request in requests)
-        with closing(captions):
-            while True:
-                with self._threads():  # not across a yield: other captioners run in between
-                    finished = next(captions, None)
-                if finished is None:
-                    return
-                of = flying[finished.key]
-                of.left -= 1
-                if not of.left:  # a run may be of millions of requests
-                    del flying[finished.key]
-                yield self._result(finished, of)
+        while True:
+            with self._threads():  # not across a yield: other captioners run in between
+                finished = next(captions, None)
+            if finished is None:
+                return
+            of = flying[finished.key]
+            of.left -= 1
+            if not of.left:  # a run may be of millions of requests
+                del flying[finished.key]
+            yield self._result(finished, of)
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
