@@ -94,8 +94,23 @@ def test_a_task_of_a_worker_that_left_is_another_s_at_once(run):
     assert one.take([]) == task
 
 
-def test_other_members_are_other_work(run):
-    one = claims(run, count=1)
-    assert one.take([])
+def test_one_shard_is_in_one_place_also_where_members_are_loaded_together_otherwise(run):
+    apart = [(member,) for member in PASSES[0]]
+    shard = tasks(1)[0].shard
+    one = Claims(run, [Task(0, shard), Task(1, shard)], apart, Leases(run.place))
+    first = one.take([])
+    assert (first.number, one.take([first])) == (0, None), "not beside itself either"
+    assert claims(run, count=1).take([]) is None
+    one.finished(first)
+    second = one.take([])
+    assert second.number == 1
+    one.finished(second)
+    assert one.over and claims(run, count=1).take([]) is not None
+
+
+def test_what_is_set_aside_for_some_members_is_tried_for_others(run):
+    for _ in range(3):
+        one = claims(run, count=1)
+        one.lost(one.take([]), "by signal 9")
     more = [(*PASSES[0], Member(captioner="random-tiny", name="c"))]
     assert Claims(run, tasks(1), more, Leases(run.place)).take([]) is not None
