@@ -224,7 +224,7 @@ def _indexed(read: "Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
         for at in np.flatnonzero(np.isin(units, units[removed]) & live):
             live[at] = segment[at] > latest[int(units[at])]
     alive = np.flatnonzero(live)
-    first, at = np.unique(units[alive], return_index=True)
+    first, places = np.unique(units[alive], return_index=True)
     live[:] = False
-    live[alive[at]] = True
-    return _Index(names, offsets, first, alive[at], live)
+    live[alive[places]] = True
+    return _Index(names, offsets, first, alive[places], live)
