@@ -37,7 +37,7 @@ def test_two_processes_share_the_shards_and_both_end(run):
     one, two = claims(run, done=done.append), claims(run)
     taken = [one.take([]), two.take([]), one.take([]), two.take([])]
     assert paths(taken) == ["0.tar", "1.tar", "2.tar", "3.tar"]
-    assert one.take([]) is None and not one.over
+    assert one.take([]) is None and one.left
     for task in taken[:1]:
         one.finished(task)
     assert two.take([]).shard.path == "0.tar", "nothing says that it is done: it has no units"
@@ -74,14 +74,14 @@ def test_a_shard_that_kills_is_tried_alone_and_set_aside_after_three_deaths(run)
     (failed,) = failed_units(run)
     assert (failed.shard, failed.members, failed.deaths, failed.how) == ("0.tar", ("a", "b"), 3, "by signal 11")
     assert "0.tar is set aside: 3 workers ended over it, the last by signal 11" in said[0]
-    assert not one.over
+    assert one.left
 
 
 def test_what_is_set_aside_stays_so_until_it_is_cleared(run):
     for _ in range(3):
         one = claims(run, count=1)
         one.lost(one.take([]), "by signal 9")
-    assert claims(run, count=1).over, "another start leaves it alone"
+    assert claims(run, count=1).left == 0, "another start leaves it alone"
     assert clear_failed(run) == 1
     again = claims(run, count=1)
     assert not again.take([]).alone and failed_units(run) == []
@@ -105,7 +105,7 @@ def test_one_shard_is_in_one_place_also_where_members_are_loaded_together_otherw
     second = one.take([])
     assert second.number == 1
     one.finished(second)
-    assert one.over and claims(run, count=1).take([]) is not None
+    assert not one.left and claims(run, count=1).take([]) is not None
 
 
 def test_what_is_set_aside_for_some_members_is_tried_for_others(run):

@@ -93,9 +93,9 @@ class Claims:
         self._waiting.appendleft(task)
 
     @property
-    def over(self) -> bool:
-        """Whether every task is done or set aside."""
-        return not self._left
+    def left(self) -> int:
+        """How many tasks are neither done nor set aside."""
+        return self._left
 
     def _claimed(self, task: Task) -> Task | None:
         """Return the task with its lease taken; None if it is done, another's, or set aside."""

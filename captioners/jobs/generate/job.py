@@ -69,8 +69,8 @@ def generate(
         InterruptedRunError: stopped; the same command continues.
     """
     with stoppable():
-        started = start(recipe, name, say, replace)
         executor = recipe.executor.open(recipe.workers)
+        started = start(recipe, name, say, replace)
         table = started.run.table()
         done = sums.whole_shards(table)
         tasks = [
@@ -89,7 +89,7 @@ def generate(
             layers=started.layers,
             passes=started.sharing.passes,
             memory=started.sharing.memory,
-            loaded=started.loaded,
+            loaded=started.loaded if executor.here else {},
         )
         if tasks:
             Budget(recipe, started.run.ledger).check()
