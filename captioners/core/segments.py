@@ -139,7 +139,8 @@ class Segments:
             found = self._load(name, schema.names)
             if index is not None and found is not None:
                 start = int(index.offsets[number])
-                tables.append(found.filter(pa.array(index.live[start : start + found.num_rows])).cast(schema))
+                live = index.live[start : start + found.num_rows]
+                tables.append((found if live.all() else found.filter(pa.array(live))).cast(schema))
         return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
 
     def add(self, entries: Sequence[tuple[str, str]], removed: Sequence[str] = ()) -> bool:

@@ -80,7 +80,7 @@ def test_the_ray_job_runs_generate_on_actors(machine):
 @pytest.mark.timeout(600)
 def test_the_tasks_of_a_slurm_job_share_a_run_and_a_stopped_job_is_queued_again(machine):
     write_shards(machine / "shards", shards=6, samples=6)
-    member = "{captioner: random-tiny, name: m, draws: 1, decoding: {top_k: 5, max_tokens: 4}}"
+    member = "{captioner: random-tiny, name: m, draws: 1, decoding: {top_k: 5, max_tokens: 6}}"
     arguments = (
         "generate/shards", f"source={{kind: webdataset, inputs: ['{machine}/shards']}}", f"members=[{member}]",
         "decode_workers=0", "unit_samples=3", f"output={machine}/run",

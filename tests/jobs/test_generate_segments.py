@@ -10,7 +10,7 @@ from captioners.jobs.generate.roller import Roller
 from captioners.jobs.runs.status import status
 from tests.jobs.shards import content, write_shards
 
-QUICK = ("-c", "random-tiny", "-n", "1", "-d", "{top_k: 5, max_tokens: 4}", "unit_samples=2", "decode_workers=0")
+QUICK = ("-c", "random-tiny", "-n", "1", "-d", "{top_k: 5, max_tokens: 6}", "unit_samples=2", "decode_workers=0")
 
 
 def test_a_run_whose_ledger_is_rolled_up_on_the_way_goes_on_and_is_the_same(run_dir, monkeypatch, capfd):
