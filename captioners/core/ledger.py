@@ -197,7 +197,7 @@ class Ledger:
         small = list(self._place.names("ledger"))
         self._segments.refresh()
         loose = [(name, data) for name in small if not self._segments.find(name) and (data := self._small(name))]
-        entries = [(name, asdict(entry)) for name, data in loose if (entry := _parsed(data, self._place.at(name)))]
+        entries = [(name, json.loads(data)) for name, data in loose if self.parsed(name, data) is not None]
         return pa.concat_tables([self._segments.table(), table_of(entries)]).unify_dictionaries()
 
     def compact(self, least: int = SEGMENT_ENTRIES) -> int:
