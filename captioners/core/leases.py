@@ -90,9 +90,11 @@ class Leases:
     def lost(self, name: str, mark: int) -> Lease:
         """Count a death over a lease of ours, and let it go: the one that did its work for us died."""
         with self._lock:
-            held = self._held.pop(name, Lease(name=name, mark=mark))
-        free = Lease(name=name, mark=mark, deaths=1 + (held.deaths if held.mark == mark else 0))
-        self._place_of(free)
+            held = self._held.pop(name, None)
+        deaths = held.deaths if held is not None and held.mark == mark else 0
+        free = Lease(name=name, mark=mark, deaths=deaths + 1)
+        if held is not None:  # else it was stolen, and is another's now
+            self._place_of(free)
         return free
 
     def release(self, name: str, done: bool = False) -> None:

@@ -126,7 +126,8 @@ class _Parent:
                 elif what == "error":
                     raise content
             for worker in asking:
-                self._give(worker)
+                if self._workers.get(worker.rank) is worker:  # it may have died since it asked
+                    self._give(worker)
 
     def stop(self) -> None:
         """End all workers: ask, wait, then kill."""

@@ -169,7 +169,7 @@ def test_a_killed_compaction_costs_nothing_and_the_next_ends_it(tmp_path, fault)
     filled(Place(tmp_path))
     environment = os.environ | {"CAPTIONERS_FAULT": fault}
     with subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], env=environment, cwd=ROOT) as ended:
-        ended.wait(60)
+        ended.wait(300)
     assert ended.returncode == -signal.SIGKILL
     assert small(Place(tmp_path)) or fault == "entry_rolled:4", "there is something left to end"
     assert found(Place(tmp_path)) == firsts()

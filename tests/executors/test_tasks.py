@@ -47,3 +47,9 @@ def test_when_all_have_to_leave_it_says_why():
 def test_workers_that_die_before_they_have_a_task_are_not_started_for_ever():
     with pytest.raises(InterruptedRunError, match="with exit code 9"):
         Local(2).run(works.die_early, None, Listed(list(range(5))), lambda _: None, lambda _: None)
+
+
+def test_a_worker_that_dies_while_it_waits_for_a_task_takes_none_with_it(tmp_path):
+    done, notices = [], []
+    Local(2).run(works.die_waiting, str(tmp_path), Listed(list(range(3)), done.append), lambda _: None, notices.append)
+    assert sorted(done) == [0, 1, 2]
