@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## Draw a world, fine-tune two voices, caption, measure, loo
 	$(BIN)/captioners demo
 
 # Stopped, the same command goes on. The packaged captioner is replaced only by a finished one.
-demo-captioner: $(INSTALLED)  ## Train the packaged captioner anew from its recipe (half an hour)
+demo-captioner: $(INSTALLED)  ## Train the packaged captioner anew from its recipe (an hour)
 	test -d runs/demo-captioner/captioner || $(BIN)/captioners pretrain pretrain/demo output=runs/demo-captioner
 	rm -rf captioners/demo_captioner
 	cp -R runs/demo-captioner/captioner captioners/demo_captioner
