@@ -68,6 +68,11 @@ class Request:
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What came with the image: all of its `meta`, and over it `key` and `captions`."""
 
+    @property
+    def seed(self) -> int:
+        """The seed of its first draw, below 2 ** 31, for engines that take one; each further draw has the next."""
+        return int(self.stream.uniforms(0, self.attempt, 1)[0] * 2**30) + self.first_draw
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:

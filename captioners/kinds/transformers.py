@@ -21,9 +21,9 @@ from captioners.decoding.values import Beam, Limits, Sample
 from captioners.kinds import _hub
 from captioners.kinds._counted_sampling import CountedSampling
 from captioners.kinds._device import OnDevice, device_named, dtype_of
+from captioners.kinds._plain_text import TEXT_RULES, plain
 from captioners.kinds.captioner import CaptionerInfo, Finish, Request, Result
 from captioners.kinds.transformers_options import TransformersOptions
-from captioners.text import rules
 
 SEMANTICS = 1
 """Raised whenever captions change with the same model and transformers; part of a layer's fingerprint."""
@@ -92,7 +92,7 @@ class TransformersCaptioner(OnDevice):
                 "files": _hub.files_digest(self.folder),
                 "max_tokens": self.max_tokens,
                 "dtype": str(self.dtype).removeprefix("torch."),
-                "text_rules": {"version": rules.VERSION, "names": ["drop_control", "collapse_space"]},
+                "text_rules": TEXT_RULES,
                 "engine_semantics": SEMANTICS,
             },
         )
@@ -241,15 +241,13 @@ class TransformersCaptioner(OnDevice):
         length = next((place for place, token in enumerate(tokens) if token in ends), None)
         content = tokens[:length]
         raw = self._processor.tokenizer.decode(content, skip_special_tokens=True)
-        text = rules.collapse_space(rules.drop_control(raw))
-        if request.decoding.cut == "first_sentence":
-            text = rules.first_sentence(text)
+        text, raw_text = plain(raw, request.decoding)
         finish: Finish = "length" if length is None else "eos"
         return Result(
             index=request.index,
             draw=draw,
             text=text,
-            raw_text=raw if raw != text else None,
+            raw_text=raw_text,
             num_tokens=len(content),
             logprob=logprob,
             finish=finish,
