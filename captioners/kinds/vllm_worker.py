@@ -12,7 +12,11 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, BinaryIO
+
+# Modules beside this file are called like packages that are wanted here: vllm, transformers.
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 LENGTH = struct.Struct("<I")
 Asked = tuple[dict[str, Any], Any]
