@@ -30,6 +30,8 @@ class WebdatasetOptions(SourceOptions):
     """The image's extension; default: the first of jpg, jpeg, png, webp, ... that a sample has."""
     caption_key: str = operation("txt")
     """Where captions are: an extension (`txt`), or a field of a JSON member (`json:caption`, `json:captions.short`)."""
+    keep: list[str] = operation([])
+    """Further members that stay with a sample, by extension, under that name in its meta: `[syn.json]`."""
     uids: str | None = added(None)
     """A `.npy` of the uids to read, others being left out, as DFN-2B chooses of DataComp; by `uid` in the json."""
     root: str | None = operation(None)
@@ -185,6 +187,9 @@ class WebdatasetSource:
             _check_uid(meta.get("uid"), group.key)
         if "url.txt" in group.members:
             meta.setdefault("url", _text(reader, group.members["url.txt"]).strip())
+        for extension in self._options.keep:
+            if member := group.members.get(extension):
+                meta[extension] = (_object if extension.endswith("json") else _text)(reader, member)
         return Sample(
             shard=shard.path,
             key=group.key,

@@ -88,6 +88,11 @@ class Request:
     encodings: dict[str, Any] | None = None
     """Where captioners loaded together leave and find this image's encoding, by `Needs.encoding`; None: not shared."""
 
+    @property
+    def seed(self) -> int:
+        """The seed of its first draw, below 2 ** 31, for engines that take one; each further draw has the next."""
+        return int(self.stream.uniforms(0, self.attempt, 1)[0] * 2**30) + self.first_draw
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
