@@ -128,14 +128,11 @@ class Remote:
     def create(self, path: str, data: bytes) -> bool:
         """Write a file if there is none of that name, and return whether this call did.
 
-        A store's answer may get lost after it has written. So where an attempt failed and then a file stands there, it
-        is ours if its bytes are.
+        An answer may get lost after the store has written, and the client's libraries then ask again without a word.
+        So where a file stands already, it is ours if its bytes are: what must have one maker has to name him.
         """
-        attempts = 0
 
         def action(fs: Any) -> bool:
-            nonlocal attempts
-            attempts += 1
             try:
                 _upload(fs, path, data, "xb")
             except Exception as error:
@@ -144,7 +141,7 @@ class Remote:
                 raise
             return True
 
-        return self.run(action, path) or (attempts > 1 and self.cat(path) == data)
+        return self.run(action, path) or self.cat(path) == data
 
     def remove(self, path: str) -> None:
         """Remove a file; raise FileNotFoundError where the store says that there is none."""

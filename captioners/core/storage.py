@@ -108,7 +108,10 @@ class Place:
         _sync_folder(target.parent)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file if there is none of that name, and return whether this call did."""
+        """Write a file if there is none of that name, and return whether this call did.
+
+        In a store, equal bytes count as this call's (see `Remote.create`).
+        """
         if self._remote is not None:
             return self._remote.create(self._path(name), data)
         target = Path(self._path(name))

@@ -153,7 +153,7 @@ def test_two_that_freeze_at_once_are_told_apart(run, monkeypatch):
     monkeypatch.setattr(Place, "names", lambda self, under: iter(()) if under == "inputs" else names(self, under))
     run.freeze([{"path": "0.tar"}])
     with pytest.raises(CaptionersError, match="another process is freezing inputs; run the same command again"):
-        run.freeze([{"path": "0.tar"}])
+        run.freeze([{"path": "1.tar"}])
 
 
 def test_entries_of_another_fingerprint_are_no_part_of_the_run(run):
