@@ -50,7 +50,10 @@ class CaptionerInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a captioner takes to be loaded beside others, and what it can share with them."""
+    """What a captioner takes to be loaded beside others, and what it can share with them.
+
+    A kind says it by an attribute `needs`; captioners of a kind that has none are loaded alone.
+    """
 
     fit: Fit | None
     """How pictures are brought to its size; captioners of one fit share a decode."""
