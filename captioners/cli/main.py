@@ -36,6 +36,7 @@ VERBS: dict[str, dict[str, str]] = {
         "data": "Draw a dataset, or pack one into shards.",
     },
     "Measure": {
+        "measure": "Score a run's captions one by one, to select by.",
         "report": "Write a page to look at a run, or at two captioners.",
     },
     "Look after": {

@@ -27,7 +27,7 @@ from captioners.metrics import alignment, diversity, faithfulness, references
 from captioners.metrics.metric import Metric
 
 _PACKAGE = Path(captioners.__file__).parent
-_NO_KINDS = {"captioner", "catalogue", "directory", "loading", "model_card"}
+_NO_KINDS = {"captioner", "catalogue", "directory", "loading", "model_card", "scorer"}
 """Modules of the room that are no kind: the interface, and what kinds share."""
 _EXAMPLES: dict[str, Any] = {"top_p": 0.9, "top_k": 50, "min_p": 0.05}
 

@@ -1,4 +1,4 @@
-"""captioners/jobs/compare/scorer.py: any model of open_clip by name, its own features, and clear refusals."""
+"""captioners/kinds/scorer.py: any model of open_clip by name, its own features, and clear refusals."""
 
 import json
 
@@ -9,9 +9,9 @@ from PIL import Image
 
 from captioners.core.errors import UserError
 from captioners.core.package_data import SAMPLES
-from captioners.jobs.compare.scorer import _open_clip_names, open_scorer, refuse_own_tower
 from captioners.kinds.catalogue import find
 from captioners.kinds.coca import CocaCaptioner
+from captioners.kinds.scorer import _open_clip_names, open_scorer, refuse_own_tower
 
 TINY_CLIP = {
     "embed_dim": 16,
