@@ -22,12 +22,15 @@ TINY_CLIP = {
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A plain CLIP of random weights, as a directory."""
+    return write_clip(tmp_path_factory.mktemp("clip"))
+
+
+def write_clip(folder, seed=1):
+    """Write a plain CLIP of random weights as a directory; return the directory and the model."""
     import open_clip
 
-    folder = tmp_path_factory.mktemp("clip")
     with torch.random.fork_rng():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         model = open_clip.CLIP(**{**TINY_CLIP, "vision_cfg": open_clip.CLIPVisionCfg(**TINY_CLIP["vision_cfg"]),
                                   "text_cfg": open_clip.CLIPTextCfg(**TINY_CLIP["text_cfg"])})  # fmt: skip
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
