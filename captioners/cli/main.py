@@ -33,7 +33,7 @@ VERBS: dict[str, dict[str, str]] = {
         "export": "Write a captioner or its captions in a form that others read.",
     },
     "Data": {
-        "data": "Draw a dataset, or pack one into shards.",
+        "data": "Draw a dataset, pack one into shards, join two sets.",
     },
     "Measure": {
         "measure": "Score a run's captions one by one, to select by.",
