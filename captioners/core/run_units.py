@@ -4,6 +4,7 @@ The ledger is read once, and 8 bytes are kept of each entry; a unit's entries ar
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -59,9 +60,14 @@ class RunUnits:
     def __len__(self) -> int:
         return len(self._units)
 
+    def of_shard(self, shard: str) -> range:
+        """Return the numbers of a shard's units."""
+        place = bisect_left(self.shards, shard) * _MOST_PARTS
+        return range(bisect_left(self._units, place), bisect_left(self._units, place + _MOST_PARTS))
+
     @property
-    def finished_shards(self) -> int:
-        """Shards that every member has read to their end."""
+    def finished_shards(self) -> list[str]:
+        """Shards that every member has read to their end, sorted."""
         members = len(self.layers)
         last, layer = self._codes % 2, self._codes // 2 % members
         shard, part = np.divmod(self._codes // (2 * members), _MOST_PARTS)
@@ -70,8 +76,8 @@ class RunUnits:
         # Numbered without a gap to the part that ends the shard: as many entries as its number says.
         ends = np.zeros_like(found)
         ends[pair[last == 1]] = part[last == 1] + 1
-        whole = (found == ends) & (ends > 0)
-        return int(whole.reshape(-1, members).all(axis=1).sum()) if len(whole) else 0
+        whole = ((found == ends) & (ends > 0)).reshape(-1, members).all(axis=1)
+        return [self.shards[place] for place in np.flatnonzero(whole)]
 
     @property
     def digest(self) -> str:
@@ -79,13 +85,13 @@ class RunUnits:
         about = "\n".join([*(layer.fingerprint for layer in self.layers), *self.shards])
         return sha256(about.encode() + self._codes.tobytes()).hexdigest()
 
-    def units(self, start: int = 0) -> Iterator[Unit]:
-        """Yield the units from number `start` on.
+    def units(self, start: int = 0, stop: int | None = None) -> Iterator[Unit]:
+        """Yield the units from number `start` on, to before number `stop`.
 
         Raises:
             UserError: an entry is damaged, or was taken away meanwhile.
         """
-        for number in range(start, len(self._units)):
+        for number in range(start, len(self) if stop is None else stop):
             place, part = divmod(self._units[number], _MOST_PARTS)
             shard = self.shards[place]
             entries = {layer.name: self._entry(layer, shard, part) for layer in self.layers}

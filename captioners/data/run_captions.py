@@ -84,13 +84,13 @@ class RunCaptions:
             raise UserError(f"score '{name}' of member '{layer.member}' is damaged; measure it again")
         return about
 
-    def selected(self, start: int = 0) -> Iterator[SelectedUnit]:
-        """Yield what is taken of each unit, from unit number `start` on.
+    def selected(self, start: int = 0, stop: int | None = None) -> Iterator[SelectedUnit]:
+        """Yield what is taken of each unit, from unit number `start` on, to before number `stop`.
 
         Raises:
             UserError: a file of the run is gone or damaged, or its sums do not balance.
         """
-        for unit in self.units.units(start):
+        for unit in self.units.units(start, stop):
             yield self._selected(unit)
 
     def _selected(self, unit: Unit) -> SelectedUnit:

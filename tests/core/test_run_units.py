@@ -18,7 +18,9 @@ def test_units_come_sorted_with_every_member_s_entry(run):
     units = RunUnits(run)
     found = [(unit.number, unit.shard, unit.part) for unit in units.units()]
     assert found == [(0, "drawn", 0), (1, "drawn", 1), (2, "drawn", 2), (3, "photos", 0)]
-    assert (len(units), units.finished_shards, units.halves) == (4, 2, 0)
+    assert (len(units), units.finished_shards, units.halves) == (4, ["drawn", "photos"], 0)
+    assert [list(units.of_shard(shard)) for shard in ("drawn", "photos")] == [[0, 1, 2], [3]]
+    assert [unit.part for unit in units.units(1, 3)] == [1, 2]
     assert [list(unit.entries) for unit in units.units(3)] == [["brief", "broad"]]
     assert {entry.digest for unit in units.units() for entry in unit.entries.values()} == {
         entry.digest for entry in run.entries()
@@ -29,9 +31,9 @@ def test_units_come_sorted_with_every_member_s_entry(run):
 @pytest.mark.parametrize(
     ("gone", "left", "shards"),
     [
-        (("broad", "drawn", 2), [0, 1, 3], 1),
-        (("brief", "drawn", 1), [0, 2, 3], 1),
-        (("broad", "photos", 0), [0, 1, 2], 1),
+        (("broad", "drawn", 2), [0, 1, 3], ["photos"]),
+        (("brief", "drawn", 1), [0, 2, 3], ["photos"]),
+        (("broad", "photos", 0), [0, 1, 2], ["drawn"]),
     ],
 )
 def test_a_unit_that_one_member_lacks_is_none_wherever_the_gap_is(run, gone, left, shards):
@@ -59,4 +61,4 @@ def test_a_run_without_members_or_units(tmp_path):
     begun = make_run(tmp_path / "begun", finish=False)
     for name in list(begun.place.names("ledger")):
         begun.place.remove(name)
-    assert (len(RunUnits(begun)), RunUnits(begun).finished_shards) == (0, 0)
+    assert (len(RunUnits(begun)), RunUnits(begun).finished_shards) == (0, [])

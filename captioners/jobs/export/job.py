@@ -135,7 +135,7 @@ def _identity(recipe: ExportRecipe, found: RunCaptions) -> str:
 
 
 def _refuse_unfinished(recipe: ExportRecipe, found: RunCaptions) -> None:
-    done, shards, members = found.units.finished_shards, len(found.units.shards), len(found.units.layers)
+    done, shards, members = len(found.units.finished_shards), len(found.units.shards), len(found.units.layers)
     if done < shards and not recipe.partial:
         by = f"all {members} members" if members > 1 else "its member"
         raise UserError(

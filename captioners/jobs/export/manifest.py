@@ -41,7 +41,7 @@ def manifest_of(recipe: ExportRecipe, found: RunCaptions, state: State, columns:
         "scores": {name: _score(found, name) for name in found.scores},
         "data": data,
         "commercial_use": _commercial_use(found, str(data["commercial_use"])),
-        "shards": {"finished": units.finished_shards, "all": len(units.shards)},
+        "shards": {"finished": len(units.finished_shards), "all": len(units.shards)},
         "run": {"units": units.digest, "seed": found.run.settled().get("seed")},
         "captioners": version("captioners"),
         "files": state.files,
