@@ -186,6 +186,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> La
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
+        "tower": info.tower_digest,
         "package": version("captioners"),
     }
     return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)
