@@ -30,12 +30,14 @@ class CocaMemory:
         width, layers = int(model.text_decoder.width), int(model.text_decoder.layers)
         positions = -(-loaded.context_length // BLOCK) * BLOCK
         # Cross-attention keys and values, and the tokens that they are made of while others still wait for them.
-        self.image: int = _IMAGE_TOKENS * width * (2 * layers * size + 4)
-        self.row = 2 * (layers + model.text.transformer.layers) * positions * width * size + 40 * model.text.vocab_size
+        self.image = _IMAGE_TOKENS * width * (2 * layers * size + 4)
+        depth = layers + int(model.text.transformer.layers)
+        self.row = 2 * depth * positions * width * size + 40 * int(model.text.vocab_size)
         self.granularity = TILE if exact or self._device == "cuda" else 1
         self.tower = _bytes(model.visual)
         # The vocabulary is kept a second time, row by row, and with bf16 all matrices of the text side are.
-        copies = model.text.vocab_size * width * size
+        vocabulary = int(model.text.vocab_size)
+        copies = vocabulary * width * size
         self.weights = _bytes(model) - self.tower + copies
         self.weights += (_bytes(model) - self.tower) // 2 if dtype is torch.bfloat16 else 0
 

@@ -50,7 +50,10 @@ class CaptionerInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a captioner takes to be loaded beside others, and what it can share with them."""
+    """What a captioner takes to be loaded beside others, and what it can share with them.
+
+    A kind says it by an attribute `needs`; captioners of a kind that has none are loaded alone.
+    """
 
     fit: Fit | None
     """How pictures are brought to its size; captioners of one fit share a decode."""
@@ -87,6 +90,11 @@ class Request:
     """What came with the image: all of its `meta`, and over it `key` and `captions`."""
     encodings: dict[str, Any] | None = None
     """Where captioners loaded together leave and find this image's encoding, by `Needs.encoding`; None: not shared."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its first draw, below 2 ** 31, for engines that take one; each further draw has the next."""
+        return int(self.stream.uniforms(0, self.attempt, 1)[0] * 2**30) + self.first_draw
 
 
 @dataclass(frozen=True, kw_only=True)

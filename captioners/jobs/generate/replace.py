@@ -24,9 +24,10 @@ def set_aside(run: RunDir, layer: Layer, say: Callable[[str], None]) -> None:
     name = f"replaced/{slug(found.name)}-{found.fingerprint[:8]}"
     aside = RunDir(f"{run.url.rstrip('/')}/{name}")
     aside.begin(run.settled())
-    if not aside.inputs():
-        aside.freeze(run.inputs())
-    aside.write_recipe(run.recipe_text())
+    known = aside.inputs()
+    aside.freeze([shard for shard in run.inputs() if shard not in known])
+    if run.place.exists("recipe.yaml"):
+        aside.write_recipe(run.recipe_text())
     layers.claim(aside.place, found)
     # Entries first: whoever is stopped in between finds units open, never an entry without its file here.
     units = [entry for entry in run.ledger.entries([found.name]) if entry.fingerprint == found.fingerprint]

@@ -118,6 +118,9 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
     """Refuse an output inside an input folder, or one that cannot be written; nothing is made yet."""
     folder = run.place.local
     if folder is None:
+        for given in getattr(recipe.source, "inputs", ()):
+            if f"{run.url.rstrip('/')}/".startswith(f"{given.rstrip('/')}/"):
+                raise UserError(f"output {run.url}: lies inside the input {given}; choose an output= outside of it")
         return
     for given in getattr(recipe.source, "inputs", ()):
         inputs = Path(given).expanduser()
@@ -183,6 +186,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> La
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
+        "tower": info.tower_digest,
         "package": version("captioners"),
     }
     return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)
