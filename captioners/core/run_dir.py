@@ -179,10 +179,9 @@ class RunDir:
         try:
             data = self.place.read(entry.file)
         except NotFoundError:
-            raise UserError(
-                f"{self.place.at(entry.file)}: the ledger names this file and it is gone; "
-                f"remove {self.ledger.where(entry)} to make it again"
-            ) from None
+            name = Ledger.name(entry.layer, entry.shard, entry.part)
+            way = f"remove {self.place.at(name)} to make it again" if self.place.exists(name) else "bring it back"
+            raise UserError(f"{self.place.at(entry.file)}: the ledger names this file and it is gone; {way}") from None
         return records.from_bytes(data, self.place.at(entry.file))
 
     def captions(self, members: Iterable[str] | None = None, shards: Iterable[str] | None = None) -> "pyarrow.Table":

@@ -169,12 +169,6 @@ class Segments:
         pq.write_table(table.unify_dictionaries(), file, compression="zstd", row_group_size=_ROW_GROUP)
         return self._place.create(f"{FOLDER}/{self._next:06d}.parquet", file.getvalue())
 
-    def where(self, name: str) -> str:
-        """Return the segment that an entry stands in, or an empty text."""
-        index = self._index
-        place = None if index is None else index.place(name)
-        return "" if index is None or place is None else index.names[place[0]]
-
     def _of_segment(self, index: _Index, number: int, prefix: str) -> Iterator[tuple[str, str]]:
         file = self._open(index.names[number])
         at = int(index.offsets[number])
