@@ -29,7 +29,7 @@ def claims(run, count=4, **more):
 
 
 def paths(given):
-    return [task.shard.path if task is not None else None for task in given]
+    return [task.shard.path for task in given]
 
 
 def test_two_processes_share_the_shards_and_both_end(run):
@@ -42,6 +42,22 @@ def test_two_processes_share_the_shards_and_both_end(run):
         one.finished(task)
     assert two.take([]).shard.path == "0.tar", "nothing says that it is done: it has no units"
     assert paths(done) == ["0.tar"]
+
+
+def test_one_process_leaves_others_their_share_also_of_small_shards(run, monkeypatch):
+    clock = {"now": 100.0}
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock["now"])
+    one = claims(run, count=40)
+    held = [one.take([])]
+    held.append(one.take(held))
+    assert one.take(held) is None, "two, while its pace is unknown"
+    clock["now"] += 20.0
+    for task in held:
+        one.finished(task)
+    held = []
+    while (task := one.take(held)) is not None:
+        held.append(task)
+    assert len(held) == 6, "a minute's work at a shard in ten seconds"
 
 
 def test_what_another_process_finished_is_not_taken_again(run, monkeypatch):

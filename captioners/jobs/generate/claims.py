@@ -20,6 +20,10 @@ from captioners.jobs.generate.worker import Task
 from captioners.jobs.recipes.generate import Member
 
 _LOOK_AGAIN_S = 2.0
+_HELD_S = 60.0
+"""Seconds of work that a worker may hold by the pace so far, so that small shards are shared, too."""
+_HELD = 2
+"""Shards that it may hold in any case: the next is read while the last one ends."""
 
 
 class Claims:
@@ -47,6 +51,7 @@ class Claims:
         self._elsewhere: deque[tuple[float, Task]] = deque()
         """Tasks that another process has, and when to look again."""
         self._left = len(tasks)
+        self._began, self._finished = time.monotonic(), 0
         self._mine: set[str] = set()
         """Shards at work here."""
         aside = {failed.name for failed in failed_units(run)}
@@ -56,7 +61,7 @@ class Claims:
 
     def take(self, holding: Sequence[Task]) -> Task | None:
         """Return a task that is this process's now, or None while others have all that are left."""
-        if any(task.alone for task in holding):
+        if any(task.alone for task in holding) or len(holding) >= self._most_held():
             return None
         while self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
             self._waiting.append(self._elsewhere.popleft()[1])
@@ -75,6 +80,7 @@ class Claims:
 
     def finished(self, task: Task) -> None:
         """Give its lease back."""
+        self._finished += 1
         self._let_go(task, done=True)
         self._count(task)
 
@@ -96,6 +102,10 @@ class Claims:
     def left(self) -> int:
         """How many tasks are neither done nor set aside."""
         return self._left
+
+    def _most_held(self) -> int:
+        elapsed = time.monotonic() - self._began
+        return max(_HELD, int(_HELD_S * self._finished / elapsed) if elapsed > 0 else 0)
 
     def _claimed(self, task: Task) -> Task | None:
         """Return the task with its lease taken; None if it is done, another's, or set aside."""
