@@ -36,12 +36,13 @@ def decode(
     All cases take some twelve minutes on two quiet cores; ask for quiet, for others' work spoils what is measured.
     It prints every round, how both outputs agree, what exact mode costs and how far the machine's floor is.
     """
-    from captioners.jobs.bench.decode import BenchOptions, bench_decode, choose
+    from captioners.jobs.bench.cases import chosen
+    from captioners.jobs.bench.decode import CASES, BenchOptions, bench_decode
     from captioners.jobs.bench.report import text
 
     options = BenchOptions(
         size=size,
-        cases=choose(cases),
+        cases=chosen(CASES, cases),
         rounds=rounds,
         threads=threads,
         full=full,
@@ -129,10 +130,11 @@ def train(
     The optimizer is the same on both sides. L-14 takes 13 GB of memory. Ask for quiet: others' work spoils what is
     measured.
     """
-    from captioners.jobs.bench.train import BenchTrainOptions, bench_train, choose
+    from captioners.jobs.bench.cases import chosen
+    from captioners.jobs.bench.train import CASES, BenchTrainOptions, bench_train
     from captioners.jobs.bench.train_report import text
 
-    options = BenchTrainOptions(cases=choose(cases), rounds=rounds, threads=threads, memory=memory, out=out)
+    options = BenchTrainOptions(cases=chosen(CASES, cases), rounds=rounds, threads=threads, memory=memory, out=out)
     report, run = bench_train(options, typer.echo)
     typer.echo(f"\n{text(report)}")
     done(run, "captioners bench train --cases b32-76,b32-254 --rounds 5")
