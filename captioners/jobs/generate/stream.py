@@ -95,9 +95,9 @@ class PassStream:
         """
         self._members = [member for _, members in captioners for member in members]
         self._lanes = [Lane(captioner, members) for captioner, members in captioners]
-        for encoding, number in Counter(lane.encoding for lane in self._lanes).items():
-            for lane in self._lanes:
-                lane.shares |= lane.encoding == encoding != "" and number > 1
+        towers = Counter(lane.encoding for lane in self._lanes)
+        for lane in self._lanes:
+            lane.shares = lane.encoding != "" and towers[lane.encoding] > 1
         samples = self._samples(shards)
         self._decoded = self._pool.map(samples, lambda item: item.sample.image, lambda item: item.sample.name)
         try:
