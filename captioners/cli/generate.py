@@ -29,6 +29,10 @@ def command(
         ),
     ] = None,
     out: Annotated[str | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/...")] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEMBER", help="Set this member's captions aside, made otherwise, and make them anew."),
+    ] = None,
 ) -> None:
     """Caption every image of shards, JSONL files or folders, with one captioner or a recipe's ensemble.
 
@@ -41,10 +45,10 @@ def command(
     recipe, name, recognised = quick_recipe(what, captioner=captioner, draws=draws, decoding=decoding, out=out)
     typer.echo(recognised)
     with Display() as display:
-        run = generate(recipe, name=name, say=typer.echo, show=display)
+        run = generate(recipe, name=name, replace=replace or (), say=typer.echo, show=display)
     report(recipe, run)
     done(run.directory, f"captioners report {run.directory}", f"captioners status {run.directory}")
-    if run.quarantined > recipe.quarantine_ceiling:
+    if run.quarantined > recipe.quarantine_ceiling or run.failed or run.alarms:
         raise typer.Exit(2)
 
 
@@ -63,5 +67,11 @@ def report(recipe: "GenerateRecipe", run: "GenerateRun") -> None:
         typer.echo(f"{progress.captions:,} captions in {clock_time(progress.elapsed)} ({rate:.1f} captions/s)")
     for reason, (number, example) in sorted(run.reasons.items()):
         typer.echo(f"quarantined, {reason}: {number:,}, such as {example}", err=True)
-    if any(member.captioner.startswith("random") for member in recipe.members):
+    for failed in run.failed:
+        typer.echo(f"set aside: {failed.shard}, for {failed.deaths} workers ended over it", err=True)
+    if run.failed:
+        typer.echo(f"captioners retry {run.directory} --failed tries what is set aside again", err=True)
+    if run.alarms:
+        typer.echo(f"{run.alarms:,} alarms; captioners status {run.directory} shows them", err=True)
+    if any(str(member.captioner).startswith("random") for member in recipe.members):
         typer.echo("the weights are random: the words mean nothing, every step is the real one")

@@ -3,7 +3,7 @@
 Torch-free, so that `check` can ask `accepts` before anything loads.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,8 +11,10 @@ from PIL import Image
 
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample
+from captioners.images.fit import Fit
 
-Finish = Literal["eos", "length"]
+Finish = Literal["eos", "length", "repetition", "error"]
+"""Why a caption ended: by itself, by its limit, stopped in a loop; or none was made of this very image."""
 Grade = Literal["exact", "same-plan", "best-effort"]
 
 
@@ -47,6 +49,27 @@ class CaptionerInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a captioner takes to be loaded beside others, and what it can share with them.
+
+    A kind says it by an attribute `needs`; captioners of a kind that has none are loaded alone.
+    """
+
+    fit: Fit | None
+    """How pictures are brought to its size; captioners of one fit share a decode."""
+    encoding: str = ""
+    """Digest of all that an image encode depends on: one encode serves captioners of the same; empty: of none."""
+    tower: int
+    """Bytes of the image tower's weights, held once for captioners of one encoding."""
+    weights: int
+    """Bytes of all other weights."""
+    caches: int
+    """Bytes besides, with enough rows to be worth its place."""
+    mapped: bool
+    """Whether weights stay in their files, mapped, so that what `open` may use is for caches alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One image and what is wanted of it."""
 
@@ -62,6 +85,16 @@ class Request:
     attempt: int = 0
     decoding: Sample | Beam = field(default_factory=Beam)
     prompt: str = ""
+    """What a caption begins with; what a chat model is asked."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What came with the image: all of its `meta`, and over it `key` and `captions`."""
+    encodings: dict[str, Any] | None = None
+    """Where captioners loaded together leave and find this image's encoding, by `Needs.encoding`; None: not shared."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its first draw, below 2 ** 31, for engines that take one; each further draw has the next."""
+        return int(self.stream.uniforms(0, self.attempt, 1)[0] * 2**30) + self.first_draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +105,9 @@ class Result:
     draw: int
     text: str
     raw_text: str | None
-    """The text as decoded, when the clean text differs from it."""
+    """The text as decoded, when the clean text differs from it; of finish `error`, why there is none."""
     num_tokens: int
-    """Content tokens written, without start, prompt and end."""
+    """Content tokens written, without start, prompt and end; words, where nobody tells tokens."""
     logprob: float | None
     """Sum of the model's own log-probabilities (temperature 1, before any filter), end token included."""
     finish: Finish
@@ -90,6 +123,18 @@ class Captioner(Protocol):
     @property
     def encode_seconds(self) -> float:
         """Seconds spent on preprocessing and encoding images since `open`."""
+
+    @property
+    def fit(self) -> Fit | None:
+        """How decode processes may bring pictures to its input size; None: it wants them as they are."""
+
+    @property
+    def device_type(self) -> str:
+        """`cpu` or `cuda` where it runs in this process, else `elsewhere`."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a caption may depend on besides its layer's meaning; `device` and `dtype`, and versions of engines."""
 
     def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
         """Say why this captioner cannot decode so, or None if it can; nothing is loaded."""

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from captioners.core.errors import ImageError, NeedsLookError
+from captioners.core.errors import ImageError, NeedsLookError, WorkerOutError
 
 
 def square(setting, tasks, finished, tell, rank=0):
@@ -77,3 +77,16 @@ def environment(setting, tasks, finished, tell, rank=0):
     for task in tasks:
         tell(os.environ.get("OMP_NUM_THREADS"))
         finished(task)
+
+
+def out(setting, tasks, finished, tell, rank=0):
+    """Leave with the first task if one has the rank in `setting` (None: all have it)."""
+    for task in tasks:
+        if setting in (None, rank):
+            raise WorkerOutError("this GPU computes otherwise")
+        time.sleep(0.2)
+        finished(task)
+
+
+def die_early(setting, tasks, finished, tell, rank=0):
+    os._exit(9)

@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from captioners.core.errors import NeedsLookError, UserError, near
+from captioners.core.errors import NeedsLookError
 from captioners.data.batches import Batch
 from captioners.jobs.bench.report import environment
 from captioners.jobs.bench.train_report import CaseResult, Report, agreement_line, round_line, write
@@ -88,16 +88,6 @@ class BenchTrainOptions:
     """Measure peak memory, too, in processes of their own."""
     threads: int | None = None
     out: Path | None = None
-
-
-def choose(names: str | None) -> tuple[Case, ...]:
-    """Return the cases of a comma-separated list, all for None."""
-    known = {case.name: case for case in CASES}
-    wanted = [name.strip() for name in names.split(",")] if names else list(known)
-    for name in wanted:
-        if name not in known:
-            raise UserError(f"no case is named '{name}'.{near(name, known)} Known: {', '.join(known)}")
-    return tuple(case for case in CASES if case.name in wanted)
 
 
 def bench_train(options: BenchTrainOptions, say: Callable[[str], None]) -> tuple[Report, Path]:

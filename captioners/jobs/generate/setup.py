@@ -4,30 +4,30 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captioners.core import layers
-from captioners.core.errors import UserError
+from captioners.core.errors import UserError, near
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.core.run_dir import RunDir, is_complete
+from captioners.core.run_dir import RunDir
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
-from captioners.jobs.generate.worker import load
+from captioners.data.spread import spread
+from captioners.jobs.generate.loading import load
+from captioners.jobs.generate.passes import Sharing, fits, form, memory_of, needs_of
+from captioners.jobs.generate.replace import set_aside
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
-from captioners.kinds.catalogue import find
+from captioners.kinds.captioner import Captioner, Needs
+from captioners.kinds.choices import refusal, written
 from captioners.text import flags
-
-if TYPE_CHECKING:
-    from captioners.kinds.coca import CocaCaptioner
 
 
 @dataclass
@@ -41,22 +41,27 @@ class Started:
     """All shards of the run."""
     unit_samples: int
     layers: dict[str, Layer]
-    loaded: "dict[int, CocaCaptioner]"
-    """Pass -> its captioner, where it was kept."""
+    sharing: Sharing
+    """Its captioners, by pass."""
+    loaded: dict[int, Captioner]
+    """Number among the recipe's groups -> captioner, of those that were kept."""
 
 
-def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Started:
+def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace: Collection[str] = ()) -> Started:
     """Refuse what cannot be done; then claim the layers, freeze the inputs and write the recipe.
+
+    Layers of the members in `replace` are set aside where they were made otherwise. Shards are frozen in an order whose
+    every beginning is an even sample of those found together.
 
     Raises:
         UserError: a captioner, a licence, the output, the inputs, or captions made otherwise under a member's name.
     """
     check_members(recipe)
+    _check_named(recipe, replace)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
     _check_output(recipe, run)
-    frozen = [Shard(**found) for found in run.inputs()]
-    shards = recipe.source.open().shards(frozen)
-    claimed, loaded = _layers(recipe, say)
+    _shards(run, recipe)  # what is wrong with them is said before a captioner is loaded
+    claimed, shared, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
     try:
         settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
@@ -65,19 +70,37 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
             raise
         raise UserError(f"output {run.url}: cannot be written ({error.strerror}); choose another output=") from None
     for layer in claimed.values():
+        if layer.name in replace:
+            set_aside(run, layer, say)
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
         say(f"unit_samples stays {settled['unit_samples']}, as the run began")
-    run.freeze([asdict(shard) for shard in shards[len(frozen) :]])
+    shards = _frozen(run, recipe)
     run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
     _link_latest(run)
-    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, loaded)
+    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, shared, loaded)
+
+
+def _shards(run: RunDir, recipe: GenerateRecipe) -> tuple[list[Shard], int]:
+    """Return the shards of the run, those frozen first, and how many those are."""
+    frozen = [Shard(**found) for found in run.inputs()]
+    found = recipe.source.open().shards(frozen)
+    return [*frozen, *spread(found[len(frozen) :])], len(frozen)
+
+
+def _frozen(run: RunDir, recipe: GenerateRecipe) -> list[Shard]:
+    """Return the shards of the run, now frozen: in one order for all processes that start at the same moment."""
+    while True:
+        freezings = run.freezings()
+        shards, frozen = _shards(run, recipe)
+        if run.freeze([asdict(shard) for shard in shards[frozen:]], freezings):
+            return shards
 
 
 def check_members(recipe: GenerateRecipe) -> None:
     """Raise NotFoundError for an unknown captioner, UserError for a licence that the recipe does not allow."""
     for member in recipe.members:
-        refused = find(member.captioner).refusal(recipe.allow_noncommercial)
+        refused = refusal(member.captioner, recipe.allow_noncommercial)
         if refused:
             raise UserError(refused)
 
@@ -95,6 +118,9 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
     """Refuse an output inside an input folder, or one that cannot be written; nothing is made yet."""
     folder = run.place.local
     if folder is None:
+        for given in getattr(recipe.source, "inputs", ()):
+            if f"{run.url.rstrip('/')}/".startswith(f"{given.rstrip('/')}/"):
+                raise UserError(f"output {run.url}: lies inside the input {given}; choose an output= outside of it")
         return
     for given in getattr(recipe.source, "inputs", ()):
         inputs = Path(given).expanduser()
@@ -107,13 +133,23 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
         raise UserError(f"output {folder}: may not be written; choose another output=")
 
 
-def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[str, Layer], dict[int, CocaCaptioner]]":
-    """Return every member's layer, and the captioner, where it is the only one that this process will need."""
+def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:
+    known = [member.called for member in recipe.members]
+    for name in replace:
+        if name not in known:
+            raise UserError(f"--replace {name}: no member is called so.{near(name, known) or f' Known: {known}'}")
+
+
+def _layers(
+    recipe: GenerateRecipe, say: Callable[[str], None]
+) -> tuple[dict[str, Layer], Sharing, dict[int, Captioner]]:
+    """Return every member's layer, the passes, and the first pass's captioners where this process will need them."""
     claimed: dict[str, Layer] = {}
-    loaded: dict[int, CocaCaptioner] = {}
-    keep = len(recipe.passes) == 1 and recipe.workers == 1
-    for number, members in enumerate(recipe.passes):
-        say(f"loading {members[0].captioner}")
+    loaded: dict[int, Captioner] = {}
+    needs: list[Needs | None] = []
+    memory = 0
+    for number, members in enumerate(recipe.groups):
+        say(f"loading {written(members[0].captioner)}")
         captioner = load(members[0], recipe)
         if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
             say(captioner.info.warning)
@@ -122,12 +158,17 @@ def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[s
             if problem:
                 raise UserError(f"member '{member.called}': {problem}")
             claimed[member.called] = layer_of(recipe, member, captioner)
-        if keep:
+        needs.append(needs_of(captioner))
+        memory = memory or memory_of(recipe, captioner)
+        if recipe.workers == 1 and (not loaded or fits([*(needs[kept] for kept in loaded), needs[-1]], memory)):
             loaded[number] = captioner
-    return claimed, loaded
+    shared = Sharing(tuple(recipe.groups), tuple(needs), memory, tuple(form(needs, memory)))
+    if shared.line:
+        say(shared.line)
+    return claimed, shared, {number: captioner for number, captioner in loaded.items() if number in shared.passes[0]}
 
 
-def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner") -> Layer:
+def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> Layer:
     """Return what a member's captions are: everything that changes one, and what is good to know."""
     info = captioner.info
     meaning = {
@@ -141,7 +182,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner")
         **info.meaning,
     }
     facts = {
-        "captioner": member.captioner,
+        "captioner": written(member.captioner),
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
@@ -149,14 +190,6 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner")
         "package": version("captioners"),
     }
     return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)
-
-
-def finished_shards(entries: Iterable[Entry]) -> set[tuple[str, str]]:
-    """Return (layer, shard) of all shards whose every part is stored."""
-    parts: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        parts.setdefault((entry.layer, entry.shard), []).append(entry)
-    return {unit for unit, found in parts.items() if is_complete(found)}
 
 
 def _link_latest(run: RunDir) -> None:
