@@ -187,6 +187,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> La
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
+        "commercial_use": "no" if refusal(member.captioner, allow_noncommercial=False) else "unknown",
         "tower": info.tower_digest,
         "package": version("captioners"),
     }
