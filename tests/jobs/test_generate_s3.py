@@ -88,8 +88,10 @@ FAILURES = {
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [("refused", "shards"), ("gone", "shards"), ("throttled", "shards"), ("cut", "shards")]
-    + [("broken", "run"), ("refused", "run"), ("dropped", "run")],
+    [
+        *(("refused", "shards"), ("gone", "shards"), ("throttled", "shards"), ("cut", "shards")),
+        *(("broken", "run"), ("refused", "run"), ("dropped", "run")),
+    ],
 )
 def test_a_server_that_fails_leaves_units_open_and_quarantines_nothing(generate, local, s3, name, where):
     """It fails for good from the second shard on; once it works again, the same command gives the same rows."""
