@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.errors import InterruptedRunError
 from captioners.core.ledger import Counts, Entry
 from captioners.core.records import Row
 from captioners.data.source import Sample, Shard, Unreadable
@@ -71,7 +72,13 @@ class Part:
         self.good += 1
 
     def no_picture(self, sample: Sample, reason: str, error: str) -> None:
-        """Note a sample that could not be decoded."""
+        """Note a sample that could not be decoded.
+
+        Raises:
+            InterruptedRunError: this installation lacks a codec; the picture may be a good one.
+        """
+        if reason == "missing_codec":
+            raise InterruptedRunError(f"{error}; then run the same command again: what is stored stays")
         self.undecided -= 1
         self._note(sample.key, sample.index, reason, error, sample.offset)
         self._look()
