@@ -75,6 +75,42 @@ def generate(
 
 
 @app.command()
+def ensemble(
+    size: Annotated[str, typer.Option(help="L-14, B-32 or tiny, with random weights.")] = "L-14",
+    voices: Annotated[int, typer.Option(min=2, help="Captioners with one image tower.")] = 4,
+    images: Annotated[int | None, typer.Option(min=1, help="Images.", show_default="by size")] = None,
+    draws: Annotated[int, typer.Option("-n", min=1, help="Captions of each image by each voice.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-ensemble-TIME")] = None,
+) -> None:
+    """Compare voices that share a frozen image tower, in one pass, with one voice and with one after the other.
+
+    All must write the same captions. L-14 takes 8 GB of memory for four voices.
+    """
+    from captioners.jobs.bench.ensemble import BenchEnsembleOptions, bench_ensemble
+
+    options = BenchEnsembleOptions(size=size, voices=voices, images=images, draws=draws, rounds=rounds, out=out)
+    report, run = bench_ensemble(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench ensemble --size B-32")
+
+
+@app.command()
+def memory(
+    megabytes: Annotated[int, typer.Option(min=10, help="Of the large shard, and of the many together.")] = 1000,
+    shards: Annotated[int, typer.Option(min=2, help="How many are many.")] = 200,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-memory-TIME")] = None,
+) -> None:
+    """Measure that generate's peak memory grows neither with the size of a shard nor with the number of shards."""
+    from captioners.jobs.bench.memory import BenchMemoryOptions, bench_memory
+
+    options = BenchMemoryOptions(megabytes=megabytes, shards=shards, out=out)
+    report, run = bench_memory(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench generate --size tiny")
+
+
+@app.command()
 def train(
     cases: Annotated[
         str | None,

@@ -143,6 +143,11 @@ class Ledger:
                 f"{self._place.at(name)}: a damaged ledger entry ({error}); remove it, and its unit is done again"
             ) from None
 
+    def forget(self, units: Iterable[tuple[str, str, int]]) -> None:
+        """Open units (layer, shard, part) again: their entries are gone, and their files belong to nobody."""
+        for unit in units:
+            self._place.remove(self.name(*unit))
+
     def clear_unfinished(self) -> int:
         """Remove names that were taken and never filled; return how many. Only while no worker runs."""
         empty = [name for name in self._place.names("ledger") if not self._place.read(name, 0, 1)]

@@ -3,7 +3,7 @@
 Torch-free, so that `check` can ask `accepts` before anything loads.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample
+from captioners.images.fit import Fit
 
 Finish = Literal["eos", "length"]
 Grade = Literal["exact", "same-plan", "best-effort"]
@@ -47,6 +48,27 @@ class CaptionerInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a captioner takes to be loaded beside others, and what it can share with them.
+
+    A kind says it by an attribute `needs`; captioners of a kind that has none are loaded alone.
+    """
+
+    fit: Fit | None
+    """How pictures are brought to its size; captioners of one fit share a decode."""
+    encoding: str = ""
+    """Digest of all that an image encode depends on: one encode serves captioners of the same; empty: of none."""
+    tower: int
+    """Bytes of the image tower's weights, held once for captioners of one encoding."""
+    weights: int
+    """Bytes of all other weights."""
+    caches: int
+    """Bytes besides, with enough rows to be worth its place."""
+    mapped: bool
+    """Whether weights stay in their files, mapped, so that what `open` may use is for caches alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One image and what is wanted of it."""
 
@@ -62,6 +84,10 @@ class Request:
     attempt: int = 0
     decoding: Sample | Beam = field(default_factory=Beam)
     prompt: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What came with the image: its own captions and meta, for kinds that look at them."""
+    encodings: dict[str, Any] | None = None
+    """Where captioners loaded together leave and find this image's encoding, by `Needs.encoding`; None: not shared."""
 
 
 @dataclass(frozen=True, kw_only=True)

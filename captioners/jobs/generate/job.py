@@ -4,7 +4,7 @@ The same command resumes: a pilot, then the rest; more shards; one more member; 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from captioners.core.errors import InterruptedRunError
@@ -13,6 +13,7 @@ from captioners.core.progress import Progress
 from captioners.core.run_dir import RunDir
 from captioners.core.stopping import stoppable
 from captioners.executors.local import run_tasks
+from captioners.jobs.generate.budget import Budget
 from captioners.jobs.generate.setup import Started, finished_shards, start
 from captioners.jobs.generate.watch import Watch
 from captioners.jobs.generate.worker import Setting, Task, work
@@ -44,6 +45,7 @@ def generate(
     recipe: GenerateRecipe,
     *,
     name: str = "generate",
+    replace: Collection[str] = (),
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
 ) -> GenerateRun:
@@ -51,6 +53,7 @@ def generate(
 
     Args:
         name: of the recipe, for the run's folder.
+        replace: members whose captions, where they were made otherwise, are set aside and made anew.
         say: told in one line each what is about to happen.
         show: shown the progress, often.
 
@@ -60,14 +63,14 @@ def generate(
         InterruptedRunError: stopped; the same command continues.
     """
     with stoppable():
-        started = start(recipe, name, say)
+        started = start(recipe, name, say, replace)
         entries = list(started.run.entries())
         done = finished_shards(entries)
         tasks = [
             Task(number, shard)
-            for number, members in enumerate(recipe.passes)
+            for number, captioners in enumerate(started.sharing.passes)
             for shard in started.shards
-            if any((member.called, shard.path) not in done for member in members)
+            if any((member.called, shard.path) not in done for of in captioners for member in recipe.groups[of])
         ]
         before = sum(entry.counts.rows for entry in entries)
         watch = Watch(tasks, entries, recipe.quarantine_ceiling, show)
@@ -77,8 +80,12 @@ def generate(
             run=started.run.url,
             unit_samples=started.unit_samples,
             layers=started.layers,
+            passes=started.sharing.passes,
+            memory=started.sharing.memory,
             loaded=started.loaded,
         )
+        if tasks:
+            Budget(recipe, started.run.ledger).check()
         try:
             run_tasks(work, setting, tasks, workers=recipe.workers, tell=watch, finished=watch.finished, notice=say)
         except KeyboardInterrupt:
@@ -91,8 +98,8 @@ def _plan(recipe: GenerateRecipe, started: Started, tasks: list[Task], before: i
     pilot = f" (a pilot of {started.frozen:,})" if len(started.shards) < started.frozen else ""
     stored = f"; {before:,} captions are stored already" if before else ""
     left = "nothing is left to do" if not tasks else f"{_shards(len(tasks))} to caption"
-    if len(recipe.passes) > 1 and tasks:
-        left += f" in {len(recipe.passes)} passes"
+    if len(started.sharing.passes) > 1 and tasks:
+        left += f" in {len(started.sharing.passes)} passes"
     return f"{started.run.url}: {_shards(len(started.shards))}{pilot}, {members}; {left}{stored}"
 
 

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioners.core import layers
-from captioners.core.errors import UserError
+from captioners.core.errors import UserError, near
 from captioners.core.layers import Layer
 from captioners.core.ledger import Entry
 from captioners.core.options import meaning_of
@@ -21,8 +21,12 @@ from captioners.core.run_dir import RunDir, is_complete
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
-from captioners.jobs.generate.worker import load
+from captioners.data.spread import spread
+from captioners.jobs.generate.loading import load
+from captioners.jobs.generate.passes import Sharing, fits, form, memory_of, needs_of
+from captioners.jobs.generate.replace import set_aside
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
+from captioners.kinds.captioner import Needs
 from captioners.kinds.catalogue import find
 from captioners.text import flags
 
@@ -41,22 +45,29 @@ class Started:
     """All shards of the run."""
     unit_samples: int
     layers: dict[str, Layer]
+    sharing: Sharing
+    """Its captioners, by pass."""
     loaded: "dict[int, CocaCaptioner]"
-    """Pass -> its captioner, where it was kept."""
+    """Number among the recipe's groups -> captioner, of those that were kept."""
 
 
-def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Started:
+def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace: Collection[str] = ()) -> Started:
     """Refuse what cannot be done; then claim the layers, freeze the inputs and write the recipe.
+
+    Layers of the members in `replace` are set aside where they were made otherwise. Shards are frozen in an order whose
+    every beginning is an even sample of those found together.
 
     Raises:
         UserError: a captioner, a licence, the output, the inputs, or captions made otherwise under a member's name.
     """
     check_members(recipe)
+    _check_named(recipe, replace)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
     _check_output(recipe, run)
     frozen = [Shard(**found) for found in run.inputs()]
-    shards = recipe.source.open().shards(frozen)
-    claimed, loaded = _layers(recipe, say)
+    found = recipe.source.open().shards(frozen)
+    shards = [*frozen, *spread(found[len(frozen) :])]
+    claimed, shared, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
     try:
         settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
@@ -65,13 +76,15 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
             raise
         raise UserError(f"output {run.url}: cannot be written ({error.strerror}); choose another output=") from None
     for layer in claimed.values():
+        if layer.name in replace:
+            set_aside(run, layer, say)
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
         say(f"unit_samples stays {settled['unit_samples']}, as the run began")
     run.freeze([asdict(shard) for shard in shards[len(frozen) :]])
     run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
     _link_latest(run)
-    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, loaded)
+    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, shared, loaded)
 
 
 def check_members(recipe: GenerateRecipe) -> None:
@@ -107,12 +120,22 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
         raise UserError(f"output {folder}: may not be written; choose another output=")
 
 
-def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[str, Layer], dict[int, CocaCaptioner]]":
-    """Return every member's layer, and the captioner, where it is the only one that this process will need."""
+def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:
+    known = [member.called for member in recipe.members]
+    for name in replace:
+        if name not in known:
+            raise UserError(f"--replace {name}: no member is called so.{near(name, known) or f' Known: {known}'}")
+
+
+def _layers(
+    recipe: GenerateRecipe, say: Callable[[str], None]
+) -> "tuple[dict[str, Layer], Sharing, dict[int, CocaCaptioner]]":
+    """Return every member's layer, the passes, and the first pass's captioners where this process will need them."""
     claimed: dict[str, Layer] = {}
     loaded: dict[int, CocaCaptioner] = {}
-    keep = len(recipe.passes) == 1 and recipe.workers == 1
-    for number, members in enumerate(recipe.passes):
+    needs: list[Needs | None] = []
+    memory = 0
+    for number, members in enumerate(recipe.groups):
         say(f"loading {members[0].captioner}")
         captioner = load(members[0], recipe)
         if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
@@ -122,9 +145,14 @@ def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[s
             if problem:
                 raise UserError(f"member '{member.called}': {problem}")
             claimed[member.called] = layer_of(recipe, member, captioner)
-        if keep:
+        needs.append(needs_of(captioner))
+        memory = memory or memory_of(recipe, captioner)
+        if recipe.workers == 1 and (not loaded or fits([*(needs[kept] for kept in loaded), needs[-1]], memory)):
             loaded[number] = captioner
-    return claimed, loaded
+    shared = Sharing(tuple(recipe.groups), tuple(needs), memory, tuple(form(needs, memory)))
+    if shared.line:
+        say(shared.line)
+    return claimed, shared, {number: captioner for number, captioner in loaded.items() if number in shared.passes[0]}
 
 
 def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner") -> Layer:

@@ -1,10 +1,10 @@
-"""What a worker of `generate` does: load a pass's captioner, stream shards through it, store units, tell of it."""
+"""What a worker of `generate` does: load a pass's captioners, stream shards through it, store units, tell of it."""
 
 import errno
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,9 @@ from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
+from captioners.jobs.generate.budget import Budget
+from captioners.jobs.generate.loading import budget_of, load
+from captioners.jobs.generate.passes import budgets, share_towers
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
@@ -26,7 +29,7 @@ from captioners.jobs.recipes.generate import GenerateRecipe, Member
 if TYPE_CHECKING:
     from captioners.kinds.coca import CocaCaptioner
 
-_GB, _MB = 10**9, 10**6
+_MB = 10**6
 _TELL_EVERY_S = 0.5
 _MOST_DECODERS = 8
 _EXAMPLES = 5
@@ -50,8 +53,12 @@ class Setting:
     run: str
     unit_samples: int
     layers: Mapping[str, Layer]
+    passes: Sequence[tuple[int, ...]]
+    """Captioners that are loaded together, by their numbers among the recipe's groups."""
+    memory: int = 0
+    """Bytes that a worker may use for a pass of several captioners."""
     loaded: "dict[int, CocaCaptioner]" = field(default_factory=dict)
-    """Pass -> its captioner, where it is loaded already in this process."""
+    """Number -> captioner, where it is loaded already in this process."""
 
 
 @dataclass
@@ -82,13 +89,17 @@ def work(
     """Caption the shards of the tasks, pass by pass.
 
     Raises:
-        InterruptedRunError: the machine failed, not the data: the same command continues.
+        InterruptedRunError: the machine failed, not the data, or the budget is spent: the same command continues.
     """
     try:
         for number, same in groupby(tasks, key=lambda task: task.number):
-            captioner = open_captioner(setting, number, rank)
-            Pass(setting, number, captioner, tell).run(same, finished)
-            captioner.close()
+            captioners = open_captioners(setting, number, rank)
+            passed = Pass(setting, number, captioners, tell)
+            passed.run(same, finished)
+            for captioner in captioners:
+                captioner.close()
+            if passed.spent:
+                raise InterruptedRunError(passed.spent)
     except (RuntimeError, OSError) as error:
         if failing_machine(error):
             said = " ".join(str(error).split())[:200]
@@ -105,51 +116,32 @@ def failing_machine(error: RuntimeError | OSError) -> bool:
     return "CUDA" in str(error)
 
 
-def load(member: Member, recipe: GenerateRecipe, rank: int = 0) -> "CocaCaptioner":
-    """Load the captioner of a member's pass; open it before use."""
-    from captioners.kinds.coca import CocaCaptioner
+def open_captioners(setting: Setting, number: int, rank: int) -> "list[CocaCaptioner]":
+    """Return a pass's captioners, open, each within its share of the memory; equal image towers are held once."""
+    together = setting.passes[number]
+    captioners = [loaded_captioner(setting, captioner, rank) for captioner in together]
+    if len(captioners) == 1:
+        captioners[0].open(budget_of(setting.recipe, captioners[0]))
+        return captioners
+    share_towers(captioners)
+    shares = budgets([captioner.needs for captioner in captioners], setting.memory)
+    for captioner, budget in zip(captioners, shares, strict=True):
+        captioner.open(budget)
+    return captioners
 
-    return CocaCaptioner(
-        member.captioner,
-        precision=member.precision,
-        exact=member.exact,
-        device=_device(recipe, rank),
-        context_length=member.context_length,
-    )
 
-
-def open_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner":
-    """Return a pass's captioner, open, within its share of the memory.
+def loaded_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner":
+    """Return the `number`-th captioner of the recipe.
 
     Raises:
         UserError: it is not any more what its layers were claimed for.
     """
-    members = setting.recipe.passes[number]
+    members = setting.recipe.groups[number]
     captioner = setting.loaded.pop(number, None) or load(members[0], setting.recipe, rank)
     meant = setting.layers[members[0].called].meaning
     if any(meant[key] != value for key, value in captioner.info.meaning.items()):
         raise UserError(f"captioner {members[0].captioner} changed while the run was starting; run the command again")
-    captioner.open(_budget(setting.recipe, captioner))
     return captioner
-
-
-def _budget(recipe: GenerateRecipe, captioner: "CocaCaptioner") -> int | None:
-    import torch
-
-    from captioners.kinds._device import free_memory
-
-    on_gpu = captioner.device.type == "cuda" and ":" not in recipe.device
-    sharing = -(-recipe.workers // torch.cuda.device_count()) if on_gpu else recipe.workers
-    if recipe.memory_gb is not None:
-        return int(recipe.memory_gb * _GB / sharing)
-    return None if sharing == 1 else free_memory(captioner.device) // sharing
-
-
-def _device(recipe: GenerateRecipe, rank: int) -> str:
-    import torch
-
-    several = recipe.device in ("auto", "cuda") and torch.cuda.device_count() > 1
-    return f"cuda:{rank % torch.cuda.device_count()}" if several else recipe.device
 
 
 def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
@@ -186,16 +178,22 @@ def environment_of(captioner: "CocaCaptioner") -> dict[str, str]:
 
 
 class Pass:
-    """One pass in one worker."""
+    """One pass in one worker: its captioners are open, in the order of the setting's numbers."""
 
-    def __init__(self, setting: Setting, number: int, captioner: "CocaCaptioner", tell: Callable[[Any], None]) -> None:
-        self.setting, self.captioner, self.tell = setting, captioner, tell
-        self.members = setting.recipe.passes[number]
+    def __init__(
+        self, setting: Setting, number: int, captioners: "Sequence[CocaCaptioner]", tell: Callable[[Any], None]
+    ) -> None:
+        self.setting, self.captioners, self.tell = setting, captioners, tell
+        groups = [setting.recipe.groups[captioner] for captioner in setting.passes[number]]
+        self.lanes = list(zip(captioners, groups, strict=True))
         self.run_dir = RunDir(setting.run)
-        self.facts = {m.called: facts_of(setting.layers[m.called], captioner) for m in self.members}
-        self.environment = environment_of(captioner)
+        self.facts = {m.called: facts_of(setting.layers[m.called], of) for of, members in self.lanes for m in members}
+        self.environments = {m.called: environment_of(of) for of, members in self.lanes for m in members}
+        self.budget = Budget(setting.recipe, self.run_dir.ledger)
+        self.spent: str | None = None
+        """Why the budget ended the pass before its shards did."""
         self.clock = Clock("decoding")
-        self.encoded = captioner.encode_seconds  # of earlier passes: none of this one's time
+        self.encoded = self._encoded()  # of earlier passes: none of this one's time
         self.seconds: dict[str, float] = {}
         self.total: dict[str, float] = {}
         self.stored: dict[str, float] = {}
@@ -205,10 +203,11 @@ class Pass:
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
         """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
-        fit = self.captioner.preprocess.fit
-        pool = DecodePool(self._decoders(), recipe.queue_mb * _MB, recipe.decode_profile, recipe.max_pixels, fit)
+        fit, queue = self.captioners[0].preprocess.fit, recipe.queue_mb * _MB  # of all alike: a pass has one fit
+        if len(self.captioners) > 1:
+            queue //= 2  # the other half is for pictures that one captioner has taken and others have not
+        pool = DecodePool(self._decoders(), queue, recipe.decode_profile, recipe.max_pixels, fit)
         stream = PassStream(
-            self.members,
             source=recipe.source.open(),
             pool=pool,
             ledger=self.run_dir.ledger,
@@ -216,10 +215,11 @@ class Pass:
             recipe=recipe,
             unit_samples=self.setting.unit_samples,
             clock=self.clock,
+            enough=self._enough,
         )
         with pool:
             works = (Work(task.shard, partial(finished, task)) for task in tasks)
-            for _ in stream.run(self.captioner, works):
+            for _ in stream.run(self.lanes, works):
                 self.captions += 1
                 if time.monotonic() - self.told > _TELL_EVERY_S:
                     self.images = stream.images
@@ -232,7 +232,14 @@ class Pass:
         if recipe.decode_workers is not None:
             return recipe.decode_workers
         cores = (os.cpu_count() or 1) // recipe.workers
-        return max(1, min(_MOST_DECODERS, cores)) if self.captioner.device.type == "cuda" else 1
+        return max(1, min(_MOST_DECODERS, cores)) if self.captioners[0].device.type == "cuda" else 1
+
+    def _enough(self) -> bool:
+        """Whether no unit may begin any more."""
+        self._lap()
+        unstored = sum(self.total.values()) - sum(self.stored.values())
+        self.spent = self.budget.problem(unstored)
+        return self.spent is not None
 
     def store(self, part: Part, member: Member) -> None:
         """Commit a unit and tell of it."""
@@ -243,7 +250,7 @@ class Pass:
         self.stored = dict(self.total)
         entry = replace(
             entry,
-            environment=self.environment,
+            environment=self.environments[member.called],
             seconds=unit,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -253,10 +260,14 @@ class Pass:
             )
         self._tell_progress()
         if stored is not None:
+            self.budget.stored(stored)
             self.tell(Stored(stored, tuple(part.quarantined[:_EXAMPLES])))
 
+    def _encoded(self) -> float:
+        return sum(captioner.encode_seconds for captioner in self.captioners)
+
     def _lap(self) -> None:
-        encoded = self.captioner.encode_seconds
+        encoded = self._encoded()
         self.clock.move(encoded - self.encoded, "encoding")
         self.encoded = encoded
         for name, spent in self.clock.lap().items():
