@@ -8,7 +8,7 @@ from math import ceil
 from captioners.core.errors import CaptionersError, UserError
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
-from captioners.jobs.plan.calibration import Calibration, Range, by_captioner
+from captioners.jobs.plan.calibration import Calibration, Range
 from captioners.jobs.plan.data import known_bytes, known_images, said
 from captioners.jobs.plan.rows import Known, Row
 from captioners.jobs.recipes.generate import GenerateRecipe
@@ -87,7 +87,7 @@ def amount_of(recipe: GenerateRecipe, assumed: Mapping[str, Row], words: Sequenc
     Raises:
         UserError: it cannot be told how many images there are.
     """
-    captioners = len(by_captioner(recipe.members))
+    captioners = len(recipe.groups)
     shards = [] if any(word.partition("=")[0].strip() == "images" for word in words) else _shards(recipe)
     if not shards:
         return _assumed(recipe, assumed, captioners)
@@ -167,7 +167,7 @@ def left_of(run: RunDir, recipe: GenerateRecipe, assumed: Mapping[str, Row]) -> 
                 ended[entry.shard] = entry.stop
     counted = [s if s.count is not None else _with(s, ended.get(s.path)) for s in shards]
     images, how, known = _images_in(counted, _by_finished(counted, assumed))
-    groups = by_captioner(recipe.members)
+    groups = recipe.groups
     before = [min(done[member.called] for member in members) for members in groups]
     left = tuple((max(0.0, images[0] - b), max(0.0, images[1] - b)) for b in before)
     whole = _units(recipe, images, (len(shards), len(shards)), known)

@@ -63,7 +63,8 @@ class LayerFigures(_Part):
 class Voice(_Part):
     """One captioner, and its members."""
 
-    captioner: str
+    loads: str
+    """What tells it from other captioners, as JSON: its name or kind, context, precision, exactness."""
     units: tuple[UnitTime, ...]
     layers: tuple[LayerFigures, ...]
 
@@ -105,17 +106,9 @@ class Calibration(_Part):
     """Processes that shared the machine."""
     environment: dict[str, str] = {}
     voices: tuple[Voice, ...]
-    encodes: tuple[tuple[tuple[int, ...], ...], ...]
-    """Pass by pass, the voices of each image encode."""
+    encodes: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    """Pass by pass, the voices of each image encode; empty: not known, what they share is in their times."""
     reading: Reading | None = None
-
-
-def by_captioner(members: Sequence[Member]) -> list[tuple[Member, ...]]:
-    """Return the members in groups that share a loaded captioner, in the order of their first ones."""
-    groups: dict[tuple[Any, ...], list[Member]] = {}
-    for member in members:
-        groups.setdefault(member.loads, []).append(member)
-    return [tuple(group) for group in groups.values()]
 
 
 def rows_of(member: Member) -> int:
@@ -135,9 +128,7 @@ def measured_by(run: RunDir, recipe: GenerateRecipe) -> Calibration:
     return calibration_of(voices, environment, workers=recipe.workers)
 
 
-def calibration_of(
-    voices: Sequence[Voice], environment: Mapping[str, str], workers: int = 1, reading: Reading | None = None
-) -> Calibration:
+def calibration_of(voices: Sequence[Voice], environment: Mapping[str, str], workers: int = 1) -> Calibration:
     """Return what was measured in one environment, as a ledger's entries tell it."""
     device = environment.get("device", "an unknown machine")
     return Calibration(
@@ -146,13 +137,11 @@ def calibration_of(
         workers=workers,
         environment=dict(environment),
         voices=tuple(voices),
-        encodes=tuple(((number,),) for number in range(len(voices))),
-        reading=reading,
     )
 
 
 def voices_of(run: RunDir, recipe: GenerateRecipe) -> tuple[Voice, ...]:
-    """Return what a run's ledger tells of the recipe's captioners, in the order of `by_captioner`.
+    """Return what a run's ledger tells of the recipe's captioners, in the order of its groups.
 
     Raises:
         UserError: a captioner has no finished unit yet; a damaged entry or file.
@@ -161,7 +150,7 @@ def voices_of(run: RunDir, recipe: GenerateRecipe) -> tuple[Voice, ...]:
     for entry in run.entries():
         entries.setdefault(entry.layer, []).append(entry)
     found = []
-    for members in by_captioner(recipe.members):
+    for members in recipe.groups:
         done = [entry for member in members for entry in entries.get(member.called, [])]
         if not any(entry.counts.read and entry.seconds for entry in done):
             raise UserError(
@@ -172,14 +161,13 @@ def voices_of(run: RunDir, recipe: GenerateRecipe) -> tuple[Voice, ...]:
             for member in members
             if member.called in entries
         )
-        found.append(Voice(captioner=written(members[0]), units=_units(done), layers=figures))
+        found.append(Voice(loads=loads_of(members[0]), units=_units(done), layers=figures))
     return tuple(found)
 
 
-def written(member: Member) -> str:
-    """Return a member's captioner as one string: its name, or its mapping as JSON."""
-    captioner: Any = member.captioner
-    return captioner if isinstance(captioner, str) else captioner.model_dump_json()
+def loads_of(member: Member) -> str:
+    """Return what two members have to be equal in to share a loaded captioner, as JSON."""
+    return json.dumps(member.loads)
 
 
 def _units(entries: Iterable[Entry]) -> tuple[UnitTime, ...]:

@@ -11,7 +11,7 @@ from math import ceil, inf
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.jobs.plan.amount import Amount
-from captioners.jobs.plan.calibration import Calibration, Range, Voice, by_captioner
+from captioners.jobs.plan.calibration import Calibration, Range, Voice
 from captioners.jobs.plan.pace import NO_CHANGE, Change, Pace, encodes_of, matched, measured_pace, modelled_pace
 from captioners.jobs.plan.rows import Known, Row
 from captioners.jobs.recipes.generate import GenerateRecipe
@@ -81,16 +81,14 @@ def workers_of(gpus: str | None, calibration: Calibration | None) -> Workers:
     Raises:
         NotFoundError, UserError: no such GPU, or nothing was measured.
     """
-    name, _, count = (gpus or f"{_THIS}:{calibration.workers if calibration and calibration.on_gpu else 1}").partition(
-        ":"
-    )
+    name, _, count = (gpus or f"{_THIS}:{calibration.workers if calibration else 1}").partition(":")
     if name == _THIS:
         if calibration is None:
             raise UserError(f"--gpus {gpus}: nothing was measured; say --calibration FILE, or name a GPU")
-        if not count.isdecimal() or not int(count):
+        if not (count or "1").isdecimal() or not int(count or "1"):
             raise UserError(f"--gpus {gpus}: how many is no whole number; write {_THIS}:8")
         name = calibration.device if calibration.on_gpu else f"{calibration.device} CPU"
-        return Workers(name, int(count), gpu_reported(calibration.device), measured=True)
+        return Workers(name, int(count or "1"), gpu_reported(calibration.device), measured=True)
     try:
         fleet = parse_fleet(gpus or "")
     except NotFoundError as error:
@@ -110,15 +108,26 @@ def work_rows(work: Work) -> Iterator[Row]:
         "captions", *captions, "", f"{draws} of each image, by {len(recipe.members)} members", amount.images.known
     )
     encodes = encodes_of(work.calibration, recipe)
-    groups = by_captioner(recipe.members)
+    groups = recipe.groups
     for number, members in enumerate(groups, 1):
         made = sum(member.draws for member in members)
         yield Row(f"captioner {number}", made, made, "draws", ", ".join(m.called for m in members), "counted")
+    if work.calibration is None or not work.calibration.encodes:
+        how = "a read and a decode of every image each; which captioners share them, a measurement tells"
+        yield Row("passes", 1, len(groups), "", how, "counted" if len(groups) == 1 else "assumed")
+        return
     how = f"a read and a decode of every image each: captioners {_numbered(encodes)}"
     yield Row("passes", len(encodes), len(encodes), "", how, "counted")
     served = [together for together in encodes for _ in together]
     how = "of an image, shared by captioners in brackets" if len(served) < len(groups) else "of an image, none shared"
     yield Row("encodes", len(served), len(served), "", how, "counted")
+
+
+def passes_of(work: Work) -> tuple[int, int]:
+    """Return how many passes there are: from one to one of each captioner, where nobody has looked."""
+    if work.calibration is None or not work.calibration.encodes:
+        return 1, len(work.recipe.groups)
+    return (len(encodes_of(work.calibration, work.recipe)),) * 2
 
 
 def _numbered(encodes: Sequence[Sequence[Sequence[int]]]) -> str:
@@ -128,7 +137,7 @@ def _numbered(encodes: Sequence[Sequence[Sequence[int]]]) -> str:
 
 
 def _captions(work: Work, end: int) -> float:
-    groups = by_captioner(work.recipe.members)
+    groups = work.recipe.groups
     left = work.amount.left(end)
     return sum(images * sum(m.draws for m in members) for images, members in zip(left, groups, strict=True))
 
@@ -174,9 +183,9 @@ def time_rows(work: Work) -> Iterator[Row]:
     hours = seconds[0] / _HOUR, seconds[1] / _HOUR
     rates = _over(images.low * count, seconds[0]), _over(images.high * count, seconds[1])
     yield Row("images/s", min(rates), max(rates), "", f"of all workers, by all members; {pace.how}", known)
-    unit = "GPU-hours" if work.workers.gpu or (work.calibration and work.calibration.on_gpu) else "machine-hours"
+    unit = "GPU-hours" if work.workers.gpu or (work.calibration and work.calibration.on_gpu) else "worker-hours"
     yield Row(unit, *hours, "h", "images x seconds of an image")
-    tasks = work.amount.shards.high * len(encodes_of(work.calibration, work.recipe))
+    tasks = work.amount.shards.high * passes_of(work)[1]
     busy = max(1, min(count, ceil(tasks)))
     how = "none waiting for another" if busy == count else "a worker takes whole shards, so no more have work"
     yield Row("hours", hours[0] / busy, hours[1] / busy, "h", f"{busy:,} at once: {how}")
@@ -194,20 +203,12 @@ def _over(a: float, b: float) -> float:
 
 def data_rows(work: Work) -> Iterator[Row]:
     """Yield bytes and objects that are read and written."""
-    recipe, amount, members = work.recipe, work.amount, len(work.recipe.members)
-    passes = len(encodes_of(work.calibration, recipe))
-    stored = amount.stored
+    amount, members = work.amount, len(work.recipe.members)
+    passes, stored = passes_of(work), amount.stored
     yield Row("read, a pass", stored.low, stored.high, "B", f"the shards; {stored.how}", stored.known)
-    yield Row(
-        "read, in all",
-        passes * stored.low,
-        passes * stored.high,
-        "B",
-        f"x {passes} pass{'' if passes == 1 else 'es'}",
-        stored.known,
-    )
+    yield Row("read, in all", passes[0] * stored.low, passes[1] * stored.high, "B", "in all passes", stored.known)
     seconds, count = work.seconds(), work.workers.count
-    pace = [_over(passes * stored.high * count, max(s, 1e-9)) for s in seconds]
+    pace = [_over(passes[1] * stored.high * count, max(s, 1e-9)) for s in seconds]
     yield Row("to be read", min(pace), max(pace), "B/s", "or the workers wait for pictures", "modelled")
     each, known = _caption_bytes(work)
     captions = _captions(work, 0), _captions(work, 1)
@@ -219,7 +220,7 @@ def data_rows(work: Work) -> Iterator[Row]:
     yield Row("ledger written", units[0] * entry[0], units[1] * entry[1], "B", "units x an entry's bytes", entry_known)
     yield Row("layer files", *units, "objects", f"a unit each; {amount.units.how}", amount.units.known)
     yield Row("ledger entries", *units, "objects", "a unit each, before segments take them up", amount.units.known)
-    opened = passes * amount.shards.low, passes * amount.shards.high
+    opened = passes[0] * amount.shards.low, passes[1] * amount.shards.high
     yield Row("shards opened", *opened, "objects", "a pass each", amount.shards.known)
 
 
@@ -247,13 +248,13 @@ def money_rows(work: Work) -> Iterator[Row]:
     asked, stored = work.asked, work.amount.stored
     price = asked.price_per_gpu_hour
     if price is None:
-        price = getattr(work.recipe, "price_per_gpu_hour", None)
+        price = work.recipe.price_per_gpu_hour
     if price is not None:
         machines = tuple(seconds / _HOUR * price for seconds in work.seconds())
         yield Row("machines", machines[0], machines[1], "", f"at {price:g} an hour of each", "modelled")
     if asked.egress_per_gb is not None:
-        gb = len(encodes_of(work.calibration, work.recipe)) / _GB
-        egress = stored.low * gb * asked.egress_per_gb, stored.high * gb * asked.egress_per_gb
+        passes, each = passes_of(work), asked.egress_per_gb / _GB
+        egress = passes[0] * stored.low * each, passes[1] * stored.high * each
         yield Row(
             "egress", *egress, "", f"at {asked.egress_per_gb:g} a GB (1e9 bytes) read, in every pass", stored.known
         )

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from captioners.decoding.values import Sample
-from captioners.jobs.plan.calibration import by_captioner
 from captioners.jobs.plan.captioning import Work
 from captioners.jobs.plan.pace import Change, encodes_of, matched
 from captioners.jobs.plan.rows import Row
@@ -24,7 +23,7 @@ def lever_rows(work: Work) -> Iterator[Row]:
     cap = _cap(work)
     yield _row(work, f"fewer tokens: at most {cap}", Change(cap=cap))
     encodes = encodes_of(work.calibration, recipe)
-    captioners = len(by_captioner(recipe.members))
+    captioners = len(recipe.groups)
     if captioners > 1:
         if sum(len(together) for together in encodes) > 1:
             why = "all captioners with one frozen tower, loaded together"

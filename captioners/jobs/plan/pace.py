@@ -15,10 +15,9 @@ from captioners.jobs.plan.calibration import (
     LayerFigures,
     Range,
     Voice,
-    by_captioner,
     how_of,
+    loads_of,
     rows_of,
-    written,
 )
 from captioners.jobs.plan.load import configuration_named
 from captioners.jobs.plan.rows import Known, Row
@@ -63,15 +62,15 @@ class Pace:
 
 
 def matched(calibration: Calibration, recipe: GenerateRecipe) -> list[int]:
-    """Return which of the calibration's captioners the recipe's are, in the order of `by_captioner`.
+    """Return which of the calibration's captioners the recipe's are, in the order of its groups.
 
     Raises:
         UserError: a member was not measured, or with another decoding.
     """
     found = []
-    for members in by_captioner(recipe.members):
+    for members in recipe.groups:
         fitting = (
-            n for n, v in enumerate(calibration.voices) if v.captioner == written(members[0]) and _covers(v, members)
+            n for n, v in enumerate(calibration.voices) if v.loads == loads_of(members[0]) and _covers(v, members)
         )
         number = next(fitting, None)
         if number is None:
@@ -92,9 +91,9 @@ def _covers(voice: Voice, members: Sequence[Member]) -> bool:
 def encodes_of(
     calibration: Calibration | None, recipe: GenerateRecipe, change: Change = NO_CHANGE
 ) -> list[list[list[int]]]:
-    """Return pass by pass the captioners of each image encode; what is not known to be shared is not."""
-    if calibration is None or change.share:
-        captioners = range(len(by_captioner(recipe.members)))
+    """Return pass by pass the captioners of each image encode; where that is not known, each has its own."""
+    if calibration is None or not calibration.encodes or change.share:
+        captioners = range(len(recipe.groups))
         return [[list(captioners)]] if change.share else [[[number]] for number in captioners]
     place = {number: own for own, number in enumerate(matched(calibration, recipe))}
     passes = [[[place[n] for n in served if n in place] for served in encodes] for encodes in calibration.encodes]
@@ -106,7 +105,7 @@ def measured_pace(calibration: Calibration, recipe: GenerateRecipe, change: Chan
     voices = [calibration.voices[number] for number in matched(calibration, recipe)]
     encodes = encodes_of(calibration, recipe, change)
     each = []
-    for number, members in enumerate(by_captioner(recipe.members)):
+    for number, members in enumerate(recipe.groups):
         voice = voices[number]
         more = _work(voice, [change.of(m) for m in members], change.cap) / _work(voice, None, None)
         weights = {"decoding": more, "writing": more, **_once(number, encodes)}
@@ -114,7 +113,7 @@ def measured_pace(calibration: Calibration, recipe: GenerateRecipe, change: Chan
     units = min(len(voice.units) for voice in voices)
     changed = change != NO_CHANGE or any(
         member.draws != layer.draws
-        for voice, members in zip(voices, by_captioner(recipe.members), strict=True)
+        for voice, members in zip(voices, recipe.groups, strict=True)
         for member, layer in ((m, _layer(voice, m.called)) for m in members)
     )
     unit = f"95 % over {units:,} units each" if units > 1 else "one unit, so no interval"
@@ -160,7 +159,7 @@ def modelled_pace(
     Raises:
         UserError: a captioner of another kind than coca, whose operations nobody counts here.
     """
-    groups = by_captioner(recipe.members)
+    groups = recipe.groups
     voices = [calibration.voices[number] for number in matched(calibration, recipe)] if calibration else None
     encodes = encodes_of(calibration, recipe, change)
     use = assumed["utilisation"]

@@ -21,7 +21,8 @@ from captioners.data.source import Sample, all_samples
 from captioners.data.tar import TarWriter
 from captioners.data.webdataset_source import WebdatasetOptions
 from captioners.jobs.generate.job import generate
-from captioners.jobs.plan.calibration import Calibration, Reading, Voice, by_captioner, calibration_of, voices_of
+from captioners.jobs.generate.passes import sharing
+from captioners.jobs.plan.calibration import Calibration, Reading, Voice, calibration_of, voices_of
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.metrics import intervals
 
@@ -48,14 +49,17 @@ def measure(recipe: GenerateRecipe, images: int | None, say: Callable[[str], Non
         _write(taken.samples, wanted, Path(folder, "shards"))
         voices: list[Voice] = []
         environment: dict[str, str] = {}
-        for number, members in enumerate(by_captioner(recipe.members)):
+        for number, members in enumerate(recipe.groups):
             say(f"measuring {', '.join(member.called for member in members)} on {wanted:,} images")
             small = _small(recipe, Path(folder), number, wanted).model_copy(update={"members": list(members)})
             generate(small, name="plan")
             run = RunDir(str(small.output))
             voices += voices_of(run, small)
             environment = next(iter(run.entries())).environment
-    return calibration_of(voices, environment, reading=taken.reading)
+    shared = sharing(recipe)
+    encodes = tuple(tuple(shared.encodes(number)) for number in range(len(shared.passes)))
+    found = calibration_of(voices, environment)
+    return found.model_copy(update={"encodes": encodes, "reading": taken.reading})
 
 
 def _on_gpu(device: str) -> bool:
