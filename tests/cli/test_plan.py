@@ -26,7 +26,7 @@ def test_captions_on_a_named_gpu_are_modelled_without_weights(capsys):
     assert cli.run([*H100, "--price-per-gpu-hour", "3", "--deadline", "90m"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("generate/shards on 8 x h100: modelled, not measured\n")
-    assert re.search(r"captions +5,000,000 +assumed +5 of each image, by 1 members", said)
+    assert re.search(r"captions +5,000,000 +assumed +5 of each image, members: 1", said)
     assert re.search(r"machines +\S+ \.\. \S+ +modelled +at 3 an hour of each", said)
     assert re.search(r"workers needed .* to be done in 1\.5 hours", said)
     assert "captioners generate generate/shards" in said

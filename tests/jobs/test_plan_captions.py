@@ -110,15 +110,15 @@ def test_levers_say_what_is_left(plan):
     shorter = made.row("fewer tokens: at most 4")  # 5 steps for 10
     assert shorter.low == pytest.approx(100 * (0.05 + 0.055 + 0.06 + 0.11))
     assert made.row("shared tower").low == pytest.approx(38)
-    assert made.row("bf16").how == "as it was measured already"
-    assert plan().row("shared tower").how == "all captioners share one image encode already"
+    assert made.row("bf16").how == "+0%: as it was measured already"
+    assert plan().row("shared tower").how == "+0%: all captioners share one image encode already"
 
 
 def test_other_draws_than_measured_are_scaled_and_called_modelled(plan):
     made = plan(["members.0.draws=10"])
     assert made.row("GPU-hours").low == pytest.approx(100 * (0.05 + 0.22 + 0.22))
     assert made.row("images/s").known == "modelled"
-    assert made.row("captioner 1").low == 10
+    assert made.row("captioner 1, draws").low == 10
 
 
 def test_an_interval_comes_from_the_units(plan, recipe):

@@ -1,6 +1,5 @@
 """Measuring by a small run, and planning what a run has left: real runs of a tiny captioner."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -49,9 +48,9 @@ def test_a_recipe_is_measured_on_its_own_images(tmp_path, recipe):
     assert ends(made.row("captioner 1: tokens")) == (4, 6)
     assert known.reading.samples == 16
     assert known.encodes == (((0,),),)
-    # A tar has no count: its bytes over those of a sample, which are the same for all here.
+    # A tar has no count: its bytes over those of a sample (and what pads so small a tar to 10,240 bytes).
     images = made.row("images")
-    assert images.low == pytest.approx(30, rel=0.15)
+    assert images.low == pytest.approx(30, rel=0.25)
     assert images.known == "modelled"
     assert ends(made.row("machines")) == ends(made.row("worker-hours"))
     again = plan(recipe, asked=asked, measured=Measured(file))
@@ -92,8 +91,7 @@ def test_what_is_left_of_a_run_is_planned_from_its_ledger(tmp_path, recipe):
     run = RunDir(tmp_path / "run")
     run.write_recipe(run.recipe_text().replace("max_shards: 1", "max_shards: null"))
     made = plan_rest(str(tmp_path / "run"))
-    files = sorted((tmp_path / "run" / "ledger").rglob("*.json"))
-    spent = sum(sum(json.loads(file.read_text())["seconds"].values()) for file in files)
+    spent = sum(sum(entry.seconds.values()) for entry in run.ledger.entries())
     left = made.row("images")
     assert left.low <= 20 <= left.high
     assert left.high - left.low < 4  # shards of nearly equal bytes

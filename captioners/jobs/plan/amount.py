@@ -10,6 +10,7 @@ from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.jobs.plan.calibration import Calibration, Range
 from captioners.jobs.plan.data import known_bytes, known_images, said
+from captioners.jobs.plan.pace import longest_of
 from captioners.jobs.plan.rows import Known, Row
 from captioners.jobs.recipes.generate import GenerateRecipe
 
@@ -47,7 +48,7 @@ def assumptions(recipe: GenerateRecipe, calibration: Calibration | None, words: 
     each, from_bytes = known_bytes(recipe.source)
     sizes = reading.stored_bytes if measured and reading else (each, each)
     number = known_images(recipe.source)
-    limits = [member.decoding.max_tokens or (member.context_length or 76) - 2 for member in recipe.members]
+    limits = [longest_of(member) for member in recipe.members]
     rows = [
         Row("images", number, number, "images", "to caption: as the data card says", "assumed"),
         Row("bytes_per_image", *sizes, "bytes", "as stored" if measured else f"as stored: {from_bytes}", "assumed"),

@@ -104,19 +104,17 @@ def work_rows(work: Work) -> Iterator[Row]:
     yield amount.shards
     draws = sum(member.draws for member in recipe.members)
     captions = _captions(work, 0), _captions(work, 1)
-    yield Row(
-        "captions", *captions, "", f"{draws} of each image, by {len(recipe.members)} members", amount.images.known
-    )
+    yield Row("captions", *captions, "", f"{draws} of each image, members: {len(recipe.members)}", amount.images.known)
     encodes = encodes_of(work.calibration, recipe)
     groups = recipe.groups
     for number, members in enumerate(groups, 1):
         made = sum(member.draws for member in members)
-        yield Row(f"captioner {number}", made, made, "draws", ", ".join(m.called for m in members), "counted")
+        yield Row(f"captioner {number}, draws", made, made, "", ", ".join(m.called for m in members), "counted")
     if work.calibration is None or not work.calibration.encodes:
-        how = "a read and a decode of every image each; which captioners share them, a measurement tells"
+        how = "each reads and decodes every image; who shares them, a measurement tells"
         yield Row("passes", 1, len(groups), "", how, "counted" if len(groups) == 1 else "assumed")
         return
-    how = f"a read and a decode of every image each: captioners {_numbered(encodes)}"
+    how = f"each reads and decodes every image: captioners {_numbered(encodes)}"
     yield Row("passes", len(encodes), len(encodes), "", how, "counted")
     served = [together for together in encodes for _ in together]
     how = "of an image, shared by captioners in brackets" if len(served) < len(groups) else "of an image, none shared"
@@ -182,7 +180,7 @@ def time_rows(work: Work) -> Iterator[Row]:
     known: Known = "measured" if pace.known == "measured" and count == 1 else "modelled"
     hours = seconds[0] / _HOUR, seconds[1] / _HOUR
     rates = _over(images.low * count, seconds[0]), _over(images.high * count, seconds[1])
-    yield Row("images/s", min(rates), max(rates), "", f"of all workers, by all members; {pace.how}", known)
+    yield Row("images/s", min(rates), max(rates), "", f"all workers, all members; {pace.how}", known)
     unit = "GPU-hours" if work.workers.gpu or (work.calibration and work.calibration.on_gpu) else "worker-hours"
     yield Row(unit, *hours, "h", "images x seconds of an image")
     tasks = work.amount.shards.high * passes_of(work)[1]

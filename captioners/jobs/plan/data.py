@@ -61,7 +61,7 @@ def assumptions(source: SourceOptions, context: int, words: Sequence[str] = ()) 
     images, each = _images(source, card) or known.images, known.bytes_per_image
     rows = [
         Row("utilisation", *UTILISATION, how="of the GPU's peak; small models get far less", known="assumed"),
-        Row("caption_tokens", tokens, tokens, "tokens", f"start and end counted: {known.from_tokens}", known="assumed"),
+        Row("caption_tokens", tokens, tokens, "tokens", f"with start and end: {known.from_tokens}", known="assumed"),
         Row("images", images, images, "images", f"in the set: data card {card}", known="assumed"),
         Row("bytes_per_image", each, each, "bytes", f"as stored: {known.from_bytes}", known="assumed"),
         Row("padded_tokens", 0, 0, "tokens", "what captions are padded to: own length .. context", known="assumed"),

@@ -26,10 +26,10 @@ def lever_rows(work: Work) -> Iterator[Row]:
     captioners = len(recipe.groups)
     if captioners > 1:
         if sum(len(together) for together in encodes) > 1:
-            why = "all captioners with one frozen tower, loaded together"
+            why = "one frozen tower, all loaded together"
             yield _row(work, "shared tower", Change(share=True), why)
         else:
-            yield Row("shared tower", 0, 0, "", "all captioners share one image encode already", "counted")
+            yield _same(work, "shared tower", "all captioners share one image encode already")
     yield from _precision(work)
 
 
@@ -38,6 +38,12 @@ def _row(work: Work, what: str, change: Change, why: str = "") -> Row:
     saved = 1 - sum(after) / sum(before) if sum(before) else 0.0
     how = f"{-saved:+.0%}{f'; {why}' if why else ''}"
     return Row(what, after[0] / _HOUR, after[1] / _HOUR, "h", how, "modelled")
+
+
+def _same(work: Work, what: str, why: str) -> Row:
+    """Return a lever that changes nothing."""
+    low, high = work.seconds()
+    return Row(what, low / _HOUR, high / _HOUR, "h", f"+0%: {why}")
 
 
 def _cap(work: Work) -> int:
@@ -59,10 +65,10 @@ def _precision(work: Work) -> Iterator[Row]:
     if work.workers.measured:
         dtype = work.calibration.environment.get("dtype", "") if work.calibration else ""
         if dtype == "bfloat16":
-            yield Row("bf16", 0, 0, "", "as it was measured already", "counted")
+            yield _same(work, "bf16", "as it was measured already")
         else:
             yield Row("bf16", 0, float("inf"), "", "not known: measure with members.0.precision=bf16", "assumed")
     elif any(member.precision == "fp32" for member in work.recipe.members):
         yield _row(work, "bf16", Change(precision="bf16"), "at the peak of bf16")
     else:
-        yield Row("bf16", 0, 0, "", "planned so already", "counted")
+        yield _same(work, "bf16", "planned so already")

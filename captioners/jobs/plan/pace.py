@@ -26,6 +26,8 @@ from captioners.models import coca
 from captioners.models.cost import Cost, cost_of
 from captioners.models.hardware import Gpu
 
+_USUAL_CONTEXT = 76
+
 
 @dataclass(frozen=True)
 class Change:
@@ -183,9 +185,17 @@ def modelled_pace(
 def _steps(voice: Voice | None, member: Member, assumed: Mapping[str, Row], cap: int | None, end: int) -> float:
     if voice is not None:
         return _layer(voice, member.called).steps(cap)
-    tokens = assumed["caption_tokens"]
-    limit = min(cap or member.decoding.max_tokens or tokens.high, member.decoding.max_tokens or tokens.high)
-    return min((tokens.low, tokens.high)[end], limit) + 1
+    tokens, longest = assumed["caption_tokens"], longest_of(member)
+    return min((tokens.low, tokens.high)[end], longest, cap or longest) + 1
+
+
+def longest_of(member: Member) -> int:
+    """Return how many tokens a member's captions have at most, as far as its recipe and architecture say."""
+    context = member.context_length or _USUAL_CONTEXT
+    if member.context_length is None and isinstance(member.captioner, str):
+        config, _ = configuration_named(member.captioner)
+        context = int(config["text_cfg"].get("context_length", _USUAL_CONTEXT))
+    return min(member.decoding.max_tokens or context - 2, context - 2)
 
 
 def caption_flops(cost: Cost, steps: float) -> float:
