@@ -110,6 +110,7 @@ def bench_generate(options: BenchGenerateOptions, say: Callable[[str], None]) ->
         rules=Rules(refuse=[]),  # a draw made again would be work that the engine alone does not have
     )
     captioner = load(recipe.members[0], recipe)
+    assert isinstance(captioner, CocaCaptioner)
     captioner.open()
     requests = list(_requests(recipe, captioner))
     report = GenerateReport(captioner_name, count, options.draws, environment(torch.get_num_threads()))

@@ -32,6 +32,11 @@ class Sharing:
     """Numbers of captioners, by pass."""
 
     @property
+    def members(self) -> list[tuple[Member, ...]]:
+        """The members of each pass."""
+        return [tuple(member for number in together for member in self.groups[number]) for together in self.passes]
+
+    @property
     def line(self) -> str:
         """What a person is told of it; empty for a single captioner."""
         if len(self.groups) == 1:

@@ -4,20 +4,19 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captioners.core import layers
 from captioners.core.errors import UserError, near
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.core.run_dir import RunDir, is_complete
+from captioners.core.run_dir import RunDir
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
@@ -26,12 +25,9 @@ from captioners.jobs.generate.loading import load
 from captioners.jobs.generate.passes import Sharing, fits, form, memory_of, needs_of
 from captioners.jobs.generate.replace import set_aside
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
-from captioners.kinds.captioner import Needs
-from captioners.kinds.catalogue import find
+from captioners.kinds.captioner import Captioner, Needs
+from captioners.kinds.choices import refusal, written
 from captioners.text import flags
-
-if TYPE_CHECKING:
-    from captioners.kinds.coca import CocaCaptioner
 
 
 @dataclass
@@ -47,7 +43,7 @@ class Started:
     layers: dict[str, Layer]
     sharing: Sharing
     """Its captioners, by pass."""
-    loaded: "dict[int, CocaCaptioner]"
+    loaded: dict[int, Captioner]
     """Number among the recipe's groups -> captioner, of those that were kept."""
 
 
@@ -64,9 +60,7 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace
     _check_named(recipe, replace)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
     _check_output(recipe, run)
-    frozen = [Shard(**found) for found in run.inputs()]
-    found = recipe.source.open().shards(frozen)
-    shards = [*frozen, *spread(found[len(frozen) :])]
+    _shards(run, recipe)  # what is wrong with them is said before a captioner is loaded
     claimed, shared, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
     try:
@@ -81,16 +75,32 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
         say(f"unit_samples stays {settled['unit_samples']}, as the run began")
-    run.freeze([asdict(shard) for shard in shards[len(frozen) :]])
+    shards = _frozen(run, recipe)
     run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
     _link_latest(run)
     return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, shared, loaded)
 
 
+def _shards(run: RunDir, recipe: GenerateRecipe) -> tuple[list[Shard], int]:
+    """Return the shards of the run, those frozen first, and how many those are."""
+    frozen = [Shard(**found) for found in run.inputs()]
+    found = recipe.source.open().shards(frozen)
+    return [*frozen, *spread(found[len(frozen) :])], len(frozen)
+
+
+def _frozen(run: RunDir, recipe: GenerateRecipe) -> list[Shard]:
+    """Return the shards of the run, now frozen: in one order for all processes that start at the same moment."""
+    while True:
+        freezings = run.freezings()
+        shards, frozen = _shards(run, recipe)
+        if run.freeze([asdict(shard) for shard in shards[frozen:]], freezings):
+            return shards
+
+
 def check_members(recipe: GenerateRecipe) -> None:
     """Raise NotFoundError for an unknown captioner, UserError for a licence that the recipe does not allow."""
     for member in recipe.members:
-        refused = find(member.captioner).refusal(recipe.allow_noncommercial)
+        refused = refusal(member.captioner, recipe.allow_noncommercial)
         if refused:
             raise UserError(refused)
 
@@ -129,14 +139,14 @@ def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:
 
 def _layers(
     recipe: GenerateRecipe, say: Callable[[str], None]
-) -> "tuple[dict[str, Layer], Sharing, dict[int, CocaCaptioner]]":
+) -> tuple[dict[str, Layer], Sharing, dict[int, Captioner]]:
     """Return every member's layer, the passes, and the first pass's captioners where this process will need them."""
     claimed: dict[str, Layer] = {}
-    loaded: dict[int, CocaCaptioner] = {}
+    loaded: dict[int, Captioner] = {}
     needs: list[Needs | None] = []
     memory = 0
     for number, members in enumerate(recipe.groups):
-        say(f"loading {members[0].captioner}")
+        say(f"loading {written(members[0].captioner)}")
         captioner = load(members[0], recipe)
         if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
             say(captioner.info.warning)
@@ -155,7 +165,7 @@ def _layers(
     return claimed, shared, {number: captioner for number, captioner in loaded.items() if number in shared.passes[0]}
 
 
-def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner") -> Layer:
+def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> Layer:
     """Return what a member's captions are: everything that changes one, and what is good to know."""
     info = captioner.info
     meaning = {
@@ -169,21 +179,13 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner")
         **info.meaning,
     }
     facts = {
-        "captioner": member.captioner,
+        "captioner": written(member.captioner),
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
         "package": version("captioners"),
     }
     return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)
-
-
-def finished_shards(entries: Iterable[Entry]) -> set[tuple[str, str]]:
-    """Return (layer, shard) of all shards whose every part is stored."""
-    parts: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        parts.setdefault((entry.layer, entry.shard), []).append(entry)
-    return {unit for unit, found in parts.items() if is_complete(found)}
 
 
 def _link_latest(run: RunDir) -> None:

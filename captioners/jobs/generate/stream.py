@@ -14,7 +14,6 @@ from captioners.core.ledger import Ledger
 from captioners.core.progress import Clock
 from captioners.core.seeds import Stream
 from captioners.data.source import Sample, Shard, Source, Unreadable
-from captioners.decoding.values import Sample as Sampling
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate.lanes import Flight, Lane
 from captioners.jobs.generate.units import Part, Seen
@@ -171,9 +170,8 @@ class PassStream:
         request, member = flight.request, flight.member
         rules = self._recipe.rules
         flags = flags_of(result.text, result.raw_text, result.finish)
-        refused = rules.refused(flags)
-        # A beam is deterministic: asked again it says the same.
-        if refused and isinstance(member.decoding, Sampling) and request.attempt < rules.retries:
+        refused = rules.refused(flags) or result.finish == "error"
+        if refused and member.redraws and result.finish != "error" and request.attempt < rules.retries:
             again = replace(
                 request, index=next(self._numbers), draws=1, first_draw=result.draw, attempt=request.attempt + 1
             )

@@ -1,6 +1,5 @@
 """What a worker of `generate` does: load a pass's captioners, stream shards through it, store units, tell of it."""
 
-import errno
 import os
 import platform
 import time
@@ -10,30 +9,33 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from captioners.core.errors import InterruptedRunError, UserError
+from captioners.core import faults
+from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
+from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
 from captioners.core.ledger import Entry
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
+from captioners.jobs.generate import canary
 from captioners.jobs.generate.budget import Budget
+from captioners.jobs.generate.heartbeat import Heartbeat
 from captioners.jobs.generate.loading import budget_of, load
-from captioners.jobs.generate.passes import budgets, share_towers
+from captioners.jobs.generate.passes import budgets, needs_of, share_towers
+from captioners.jobs.generate.station import Station
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
-
-if TYPE_CHECKING:
-    from captioners.kinds.coca import CocaCaptioner
+from captioners.kinds.captioner import Captioner
+from captioners.kinds.choices import written
 
 _MB = 10**6
 _TELL_EVERY_S = 0.5
 _MOST_DECODERS = 8
 _EXAMPLES = 5
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Task:
     number: int
     """Which pass."""
     shard: Shard
+    alone: bool = False
+    """Whether it may have killed a worker, and so is tried with no other beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +61,10 @@ class Setting:
     """Captioners that are loaded together, by their numbers among the recipe's groups."""
     memory: int = 0
     """Bytes that a worker may use for a pass of several captioners."""
-    loaded: "dict[int, CocaCaptioner]" = field(default_factory=dict)
+    loaded: dict[int, Captioner] = field(default_factory=dict)
     """Number -> captioner, where it is loaded already in this process."""
+    station: Station = field(default_factory=Station)
+    """Of this process."""
 
 
 @dataclass
@@ -90,33 +96,35 @@ def work(
 
     Raises:
         InterruptedRunError: the machine failed, not the data, or the budget is spent: the same command continues.
+        WorkerOutError: this machine captions otherwise than the run's first worker did.
     """
+    recipe, station = setting.recipe, setting.station
+    log = station.begin(setting.run, rank, f"captioners {version('captioners')}; {recipe.device}")
     try:
-        for number, same in groupby(tasks, key=lambda task: task.number):
-            captioners = open_captioners(setting, number, rank)
-            passed = Pass(setting, number, captioners, tell)
-            passed.run(same, finished)
-            for captioner in captioners:
-                captioner.close()
-            if passed.spent:
-                raise InterruptedRunError(passed.spent)
-    except (RuntimeError, OSError) as error:
-        if failing_machine(error):
-            said = " ".join(str(error).split())[:200]
-            raise InterruptedRunError(
-                f"the machine failed ({said}); what is stored stays: run the same command again"
-            ) from error
-        raise
+        with Heartbeat(recipe.patience_s, log.error) as heart:
+            paced = heart.resting(tasks)
+            # A pass ends where the canary is due, which is looked at between two streams.
+            for (number, _), same in groupby(paced, key=lambda task: (task.number, station.round(recipe.canary_units))):
+                captioners = station.captioners(number, partial(open_captioners, setting, number, rank))
+                if station.canary_due(number, recipe.canary_units):
+                    for captioner in captioners:
+                        canary.look(RunDir(setting.run).place, captioner, environment_of(captioner))
+                with heart.at_work():
+                    passed = Pass(setting, number, captioners, tell, heart)
+                    passed.run(same, finished)
+                if passed.spent:
+                    raise InterruptedRunError(passed.spent)
+    except BaseException as error:
+        station.end(error)
+        reason = is_infrastructure(error) if isinstance(error, Exception) else None
+        if reason is None or reason == "no space" or isinstance(error, CaptionersError):
+            raise
+        raise InterruptedRunError(
+            f"the machine failed, {reason} ({words(error)}); what is stored stays: run the same command again"
+        ) from error
 
 
-def failing_machine(error: RuntimeError | OSError) -> bool:
-    """Whether an error is the disk's or the GPU's (a full disk has a message of its own), and not a bug."""
-    if isinstance(error, OSError):
-        return error.errno not in _NO_SPACE
-    return "CUDA" in str(error)
-
-
-def open_captioners(setting: Setting, number: int, rank: int) -> "list[CocaCaptioner]":
+def open_captioners(setting: Setting, number: int, rank: int) -> list[Captioner]:
     """Return a pass's captioners, open, each within its share of the memory; equal image towers are held once."""
     together = setting.passes[number]
     captioners = [loaded_captioner(setting, captioner, rank) for captioner in together]
@@ -124,13 +132,13 @@ def open_captioners(setting: Setting, number: int, rank: int) -> "list[CocaCapti
         captioners[0].open(budget_of(setting.recipe, captioners[0]))
         return captioners
     share_towers(captioners)
-    shares = budgets([captioner.needs for captioner in captioners], setting.memory)
-    for captioner, budget in zip(captioners, shares, strict=True):
+    needs = [need for captioner in captioners if (need := needs_of(captioner)) is not None]
+    for captioner, budget in zip(captioners, budgets(needs, setting.memory), strict=True):
         captioner.open(budget)
     return captioners
 
 
-def loaded_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner":
+def loaded_captioner(setting: Setting, number: int, rank: int) -> Captioner:
     """Return the `number`-th captioner of the recipe.
 
     Raises:
@@ -140,11 +148,13 @@ def loaded_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner
     captioner = setting.loaded.pop(number, None) or load(members[0], setting.recipe, rank)
     meant = setting.layers[members[0].called].meaning
     if any(meant[key] != value for key, value in captioner.info.meaning.items()):
-        raise UserError(f"captioner {members[0].captioner} changed while the run was starting; run the command again")
+        raise UserError(
+            f"captioner {written(members[0].captioner)} changed while the run was starting; run the command again"
+        )
     return captioner
 
 
-def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
+def facts_of(layer: Layer, captioner: Captioner) -> dict[str, str]:
     """Return what a layer's file says of itself; neither time, host nor path is in it."""
     import json
 
@@ -155,25 +165,18 @@ def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
         "weights": captioner.info.weights_digest,
         "decoding": json.dumps(layer.meaning["decoding"], sort_keys=True),
         "package": version("captioners"),
-        "device": captioner.device.type,
-        "dtype": str(captioner.dtype).removeprefix("torch."),
+        "device": captioner.device_type,
+        "dtype": captioner.environment["dtype"],
     }
 
 
-def environment_of(captioner: "CocaCaptioner") -> dict[str, str]:
+def environment_of(captioner: Captioner) -> dict[str, str]:
     """Return what a caption may depend on besides its layer's meaning."""
-    import torch
-
-    on_gpu = captioner.device.type == "cuda"
     return {
         "captioners": version("captioners"),
-        "torch": torch.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(captioner.device) if on_gpu else platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "dtype": str(captioner.dtype).removeprefix("torch."),
         "grade": captioner.info.grade,
-        "threads": str(torch.get_num_threads()),
+        **captioner.environment,
     }
 
 
@@ -181,9 +184,14 @@ class Pass:
     """One pass in one worker: its captioners are open, in the order of the setting's numbers."""
 
     def __init__(
-        self, setting: Setting, number: int, captioners: "Sequence[CocaCaptioner]", tell: Callable[[Any], None]
+        self,
+        setting: Setting,
+        number: int,
+        captioners: Sequence[Captioner],
+        tell: Callable[[Any], None],
+        heart: Heartbeat | None = None,
     ) -> None:
-        self.setting, self.captioners, self.tell = setting, captioners, tell
+        self.setting, self.captioners, self.tell, self.heart = setting, captioners, tell, heart
         groups = [setting.recipe.groups[captioner] for captioner in setting.passes[number]]
         self.lanes = list(zip(captioners, groups, strict=True))
         self.run_dir = RunDir(setting.run)
@@ -203,7 +211,7 @@ class Pass:
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
         """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
-        fit, queue = self.captioners[0].preprocess.fit, recipe.queue_mb * _MB  # of all alike: a pass has one fit
+        fit, queue = self.captioners[0].fit, recipe.queue_mb * _MB  # of all alike: a pass has one fit
         if len(self.captioners) > 1:
             queue //= 2  # the other half is for pictures that one captioner has taken and others have not
         pool = DecodePool(self._decoders(), queue, recipe.decode_profile, recipe.max_pixels, fit)
@@ -218,21 +226,27 @@ class Pass:
             enough=self._enough,
         )
         with pool:
-            works = (Work(task.shard, partial(finished, task)) for task in tasks)
+            works = (self._begun(task, finished) for task in tasks)
             for _ in stream.run(self.lanes, works):
                 self.captions += 1
+                if self.heart is not None:
+                    self.heart.beat()
                 if time.monotonic() - self.told > _TELL_EVERY_S:
                     self.images = stream.images
                     self._tell_progress()
         self.images = stream.images
         self._tell_progress()
 
+    def _begun(self, task: Task, finished: Callable[[Task], None]) -> Work:
+        faults.point(f"begin {task.shard.path}")
+        return Work(task.shard, partial(finished, task))
+
     def _decoders(self) -> int:
         recipe = self.setting.recipe
         if recipe.decode_workers is not None:
             return recipe.decode_workers
         cores = (os.cpu_count() or 1) // recipe.workers
-        return max(1, min(_MOST_DECODERS, cores)) if self.captioners[0].device.type == "cuda" else 1
+        return max(1, min(_MOST_DECODERS, cores)) if self.captioners[0].device_type != "cpu" else 1
 
     def _enough(self) -> bool:
         """Whether no unit may begin any more."""
@@ -251,6 +265,8 @@ class Pass:
         entry = replace(
             entry,
             environment=self.environments[member.called],
+            kept=sum(row["keep"] for row in rows),
+            worker=self.setting.station.worker,
             seconds=unit,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -259,6 +275,9 @@ class Pass:
                 entry, rows, self.facts[member.called], part.quarantined, self.setting.recipe.format
             )
         self._tell_progress()
+        self.setting.station.stored()
+        if self.heart is not None:
+            self.heart.stored(part)
         if stored is not None:
             self.budget.stored(stored)
             self.tell(Stored(stored, tuple(part.quarantined[:_EXAMPLES])))

@@ -70,18 +70,16 @@ def _on_gpu(device: str) -> bool:
 
 def _small(recipe: GenerateRecipe, folder: Path, number: int, images: int) -> GenerateRecipe:
     """Return the recipe over the few pictures, by one worker, with nothing that ends it early."""
-    changed: dict[str, Any] = {
+    as_default = ("executor", "workers", "max_shards", "max_hours", "max_cost")
+    changed: dict[str, Any] = {name: GenerateRecipe.model_fields[name].default for name in as_default}
+    changed |= {
         "source": WebdatasetOptions(inputs=[str(folder / "shards")], image_key="image"),
         "unit_samples": max(1, -(-images // _UNITS)),
-        "workers": 1,
-        "max_shards": None,
         "output": str(folder / f"run-{number}"),
         "quarantine_ceiling": 1.0,
-        "executor": "local",
-        "max_hours": None,
-        "max_cost": None,
+        "canary_units": 0,
     }
-    return recipe.model_copy(update={key: value for key, value in changed.items() if key in type(recipe).model_fields})
+    return recipe.model_copy(update=changed)
 
 
 def _take(recipe: GenerateRecipe, wanted: int) -> _Taken:
