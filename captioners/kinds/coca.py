@@ -31,6 +31,7 @@ from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, P
 from captioners.models.coca_step import BLOCK, CoCaStep
 from captioners.models.weights import cached_digest, weights_digest
 from captioners.text import rules
+from captioners.text.sentences import first_sentence
 
 _GPU_LOOK_EVERY = 8
 
@@ -280,7 +281,7 @@ class CocaCaptioner:
         raw = self.tokenizer.decode(list(finished.tokens))
         text = rules.clean(raw, self._rules)
         if of.decoding.cut == "first_sentence":
-            text = rules.first_sentence(text)
+            text = first_sentence(text)
         return Result(
             index=finished.key,
             draw=of.first_draw + finished.draw,

@@ -145,16 +145,15 @@ class PassStream:
             del self._flights[result.index]
         request, member = flight.request, flight.member
         rules = self._recipe.rules
-        flags = flags_of(result.text, result.raw_text, result.finish)
-        refused = rules.refused(flags)
+        flags = flags_of(result.text, result.raw_text, result.finish, rules.scripts)
         # A beam is deterministic: asked again it says the same.
-        if refused and isinstance(member.decoding, Sampling) and request.attempt < rules.retries:
+        if rules.again(flags, request.attempt) and isinstance(member.decoding, Sampling):
             again = replace(
                 request, index=next(self._numbers), draws=1, first_draw=result.draw, attempt=request.attempt + 1
             )
             self._again.append(_Flight(again, flight.part, member, flight.seen, 1))
             return
-        flight.part.caption(member, flight.seen, result, request.attempt, not refused, flags)
+        flight.part.caption(member, flight.seen, result, request.attempt, not rules.refused(flags), flags)
 
     def _samples(self, shards: Iterator[Work]) -> Iterator[_Item]:
         for work in shards:
