@@ -63,5 +63,5 @@ def report(recipe: "GenerateRecipe", run: "GenerateRun") -> None:
         typer.echo(f"{progress.captions:,} captions in {clock_time(progress.elapsed)} ({rate:.1f} captions/s)")
     for reason, (number, example) in sorted(run.reasons.items()):
         typer.echo(f"quarantined, {reason}: {number:,}, such as {example}", err=True)
-    if any(member.captioner.startswith("random") for member in recipe.members):
+    if any(str(member.captioner).startswith("random") for member in recipe.members):
         typer.echo("the weights are random: the words mean nothing, every step is the real one")

@@ -6,7 +6,10 @@ CaptionersError            3  internal error
     NotFoundError          1  no such captioner, recipe, file; carries near names
     ImageError             1  bytes that are not a readable picture (a run quarantines it instead)
   NeedsLookError           2  finished, but something needs a look
+    WorkerOutError         2  one worker must not go on, such as one whose GPU computes otherwise; the others do
   InterruptedRunError     75  stopped, resumable: run the same command again
+    EngineLostError       75  an engine outside of this process died, hangs or refuses everyone
+    StorageError          75  a disk, an object store or the way to it failed, not the data
     OtherProcessError      *  another process of the run stopped, and says why; this one ends with its code, silently
 """
 
@@ -49,10 +52,30 @@ class NeedsLookError(CaptionersError):
     exit_code = 2
 
 
+class WorkerOutError(NeedsLookError):
+    """One worker must not go on; an executor that has others goes on with them."""
+
+
 class InterruptedRunError(CaptionersError):
     """The job stopped and the same command continues it (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class EngineLostError(InterruptedRunError):
+    """An engine outside of this process died, hangs or refuses everyone: its unit stays open (design promise 3)."""
+
+
+class StorageError(InterruptedRunError):
+    """Storage, or the way to it, failed for longer than it was tried again; `infrastructure` says in a word how."""
+
+    def __init__(self, message: str, infrastructure: str) -> None:
+        super().__init__(message)
+        self.infrastructure = infrastructure
+
+    def __reduce__(self) -> tuple[type["StorageError"], tuple[str, str]]:
+        """Survive the way from a worker process."""
+        return type(self), (str(self), self.infrastructure)
 
 
 class OtherProcessError(InterruptedRunError):

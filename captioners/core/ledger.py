@@ -5,16 +5,30 @@ two workers that did the same unit, one entry stands, and the other's file is an
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
-from typing import Any
+from heapq import merge
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from captioners.core.errors import NotFoundError, UserError
+from captioners.core import faults
+from captioners.core.errors import CaptionersError, NotFoundError, UserError
+from captioners.core.segments import Segments, table_of
 from captioners.core.storage import Place
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEGMENT_ENTRIES = 5000
+"""Small files that are worth a segment."""
+
 _LONGEST_NAME = 120
+_LOOK_EVERY_S = 10.0
+_READERS = 16
+_TRIES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +92,12 @@ class Entry:
     """Versions, device, dtype, threads: what a caption may depend on besides its layer's meaning."""
     finished: str = ""
     """UTC, ISO 8601."""
+    kept: int | None = None
+    """Rows that no rule refused; None in entries of older versions."""
+    worker: str = ""
+    """Which process made it: host, process number, rank."""
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    """What needs a look though every rule was kept, such as one caption for much of a shard."""
 
 
 def slug(path: str) -> str:
@@ -93,24 +113,45 @@ def slug(path: str) -> str:
 
 
 class Ledger:
-    """The entries of one run."""
+    """The entries of one run: small files, and the segments that many of them are rolled into (`compact`).
+
+    For readers an entry exists once at any moment, whoever is killed when. A small file is removed only after the
+    segment that holds it stands, readers look at small files first and at segments then, and a segment goes before a
+    small file. So a late worker that takes the name of an entry rolled away takes nothing, and `commit` tells it.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._segments = Segments(place)
+        self._looked = -_LOOK_EVERY_S
 
     def commit(self, entry: Entry) -> bool:
         """Create the unit's entry; False if another worker was first, whose rows then stand."""
         data = json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False, indent=1) + "\n"
-        return self._place.create(self.name(entry.layer, entry.shard, entry.part), data.encode())
+        name = self.name(entry.layer, entry.shard, entry.part)
+        if not self._place.create(name, data.encode()):
+            return False
+        if self._rolled(name) is None:
+            return True
+        self._place.remove(name)
+        return False
 
     @staticmethod
     def name(layer: str, shard: str, part: int) -> str:
         """Return the name of a unit's entry."""
         return f"ledger/{slug(layer)}/{slug(shard)}.{part:05d}.json"
 
+    def where(self, entry: Entry) -> str:
+        """Return where an entry stands, for messages."""
+        name = self.name(entry.layer, entry.shard, entry.part)
+        return self._place.at(self._segments.where(name) or name)
+
     def find(self, layer: str, shard: str, part: int) -> Entry | None:
         """Return a unit's entry, or None while it is not done."""
         name = self.name(layer, shard, part)
+        found = self._rolled(name, _LOOK_EVERY_S)
+        if found is not None:
+            return _parsed(found, self._place.at(name))
         try:
             return self.read(name)
         except NotFoundError:
@@ -122,26 +163,70 @@ class Ledger:
         Raises:
             UserError: an entry is damaged; it names the file, whose removal makes its unit be done again.
         """
-        folders = ["ledger"] if layers is None else [f"ledger/{slug(layer)}" for layer in layers]
-        for folder in folders:
-            for name in self._place.names(folder):
-                entry = self.read(name)
-                if entry is not None:
-                    yield entry
+        for name, text in self.texts(layers):
+            entry = _parsed(text, self._place.at(name))
+            if entry is not None:
+                yield entry
+
+    def texts(self, layers: Iterable[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the text of all entries, or of those of some layers, sorted by name; no text is judged."""
+        for folder in ["ledger/"] if layers is None else [f"ledger/{slug(layer)}/" for layer in layers]:
+            small = list(self._place.names(folder))  # before the segments: what is rolled away meanwhile is in them
+            self._segments.refresh()
+            rolled = ((name, text.encode()) for name, text in self._segments.texts(folder))
+            last = ""
+            for name, text in merge(rolled, ((name, None) for name in small), key=lambda pair: pair[0]):
+                if name != last:  # of a segment and a small file, the segment comes first
+                    last = name
+                    data = self._small(name) if text is None else text
+                    if data is not None:
+                        yield name, data
 
     def read(self, name: str) -> Entry | None:
-        """Return the entry of that name; None if the name is taken and not yet filled. Raises as `entries` does."""
-        data = self._place.read(name)
-        if not data:
-            return None  # a name taken but not yet filled, on file systems without hard links
-        try:
-            found: dict[str, Any] = json.loads(data)
-            known = {f.name for f in fields(Entry)}
-            return Entry(**{k: v for k, v in found.items() if k in known} | {"counts": Counts(**found["counts"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{self._place.at(name)}: a damaged ledger entry ({error}); remove it, and its unit is done again"
-            ) from None
+        """Return the entry of that small file; None if its name is taken and not yet filled. Raises as `entries`."""
+        return _parsed(self._place.read(name), self._place.at(name))
+
+    def table(self) -> "pa.Table":
+        """Return all entries in columns (`core.segments.columns`): millions of them in seconds."""
+        import pyarrow as pa
+
+        small = list(self._place.names("ledger"))
+        self._segments.refresh()
+        loose = [(name, data) for name in small if not self._segments.find(name) and (data := self._small(name))]
+        entries = [(name, asdict(entry)) for name, data in loose if (entry := _parsed(data, self._place.at(name)))]
+        return pa.concat_tables([self._segments.table(), table_of(entries)]).unify_dictionaries()
+
+    def compact(self, least: int = SEGMENT_ENTRIES) -> int:
+        """Roll the small files into a segment if there are `least` of them; return how many were.
+
+        Any number of processes may try at any time. One takes the segment's number; the others have done nothing.
+        """
+        self._segments.refresh()
+        small = list(self._place.names("ledger"))
+        old = [name for name in small if self._segments.find(name) is not None]  # of someone killed below, or too late
+        names = [name for name in small if name not in set(old)]
+        rolled: list[tuple[str, str]] = []
+        with ThreadPoolExecutor(_READERS) as pool:
+            if len(names) >= least:
+                read = zip(names, pool.map(self._content, names), strict=True)
+                rolled = [(name, data.decode()) for name, data in read if data and _sound(data)]
+                if rolled and not self._segments.add(rolled):
+                    return 0
+            faults.point("segment_written")
+            list(pool.map(self._roll_away, [*old, *(name for name, _ in rolled)]))
+        return len(rolled)
+
+    def forget(self, units: Iterable[tuple[str, str, int]]) -> None:
+        """Open units (layer, shard, part) again: their entries are gone, and their files belong to nobody."""
+        names = [self.name(*unit) for unit in units]
+        for _ in range(_TRIES):
+            for name in names:
+                self._place.remove(name)
+            self._segments.refresh()
+            # Said even of what no segment holds: someone who compacts may have read the small file just before.
+            if not names or self._segments.add((), names):
+                return
+        raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
 
     def clear_unfinished(self) -> int:
         """Remove names that were taken and never filled; return how many. Only while no worker runs."""
@@ -149,3 +234,47 @@ class Ledger:
         for name in empty:
             self._place.remove(name)
         return len(empty)
+
+    def _rolled(self, name: str, look_every_s: float = 0.0) -> bytes | None:
+        """Return an entry's text from the segments, which are looked for anew unless that was just done."""
+        if time.monotonic() - self._looked >= look_every_s:
+            self._segments.refresh()
+            self._looked = time.monotonic()
+        found = self._segments.find(name)
+        return None if found is None else found.encode()
+
+    def _small(self, name: str) -> bytes | None:
+        """Return a small file's text, or, if it was rolled away since it was listed, that of the segment."""
+        try:
+            return self._place.read(name)
+        except NotFoundError:
+            return self._rolled(name)
+
+    def _roll_away(self, name: str) -> None:
+        self._place.remove(name)
+        faults.point("entry_rolled")
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return self._place.read(name)
+        except NotFoundError:
+            return b""
+
+
+def _parsed(data: bytes, where: str) -> Entry | None:
+    if not data:
+        return None  # a name taken but not yet filled, on file systems without hard links
+    try:
+        found: dict[str, Any] = json.loads(data)
+        known = {f.name for f in fields(Entry)}
+        return Entry(**{k: v for k, v in found.items() if k in known} | {"counts": Counts(**found["counts"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{where}: a damaged ledger entry ({error}); remove it, and its unit is done again") from None
+
+
+def _sound(data: bytes) -> bool:
+    """Whether an entry can be rolled into a segment; a damaged one stays for people to see."""
+    try:
+        return _parsed(data, "") is not None
+    except UserError:
+        return False

@@ -49,3 +49,18 @@ def find_secrets(value: Any, at: Key = ()) -> Iterator[tuple[Key, str]]:
         named = any(isinstance(part, str) and _NAMES.search(part.lower().replace("-", "_")) for part in at[-1:])
         if (named and isinstance(value, str)) or _VALUES.search(text):
             yield at, text
+
+
+def redacted(text: str) -> str:
+    """Return a message without what looks like a secret, and addresses in it without users, passwords and queries.
+
+    >>> redacted("https://me:pass@host/0.tar?X-Amz-Signature=abc: refused")
+    'https://***@host/0.tar?***: refused'
+    """
+    text = _LOGIN.sub(r"\1***@", text)
+    text = _QUERY.sub(r"\1?***", text)
+    return _VALUES.sub("***", text)
+
+
+_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]+@")
+_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?'\"]+)\?[^\s:'\",)]+")

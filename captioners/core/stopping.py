@@ -1,6 +1,7 @@
-"""Stop on Ctrl-C and SIGTERM at once, but never in the middle of a commit.
+"""Stop on Ctrl-C, SIGTERM and SIGUSR1 at once, but never in the middle of a commit.
 
-Inside `stoppable` both signals raise KeyboardInterrupt in the main thread; inside `shielded` they wait for its end.
+SIGUSR1 is what Slurm can send some time before a job's end. Inside `stoppable` these signals raise KeyboardInterrupt in
+the main thread; inside `shielded` they wait for its end.
 """
 
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 _depth = 0
 _pending = False
 
@@ -24,7 +25,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn both signals into KeyboardInterrupt; in other threads than the main one, change nothing."""
+    """Turn these signals into KeyboardInterrupt; in other threads than the main one, change nothing."""
     global _pending  # noqa: PLW0603
     if threading.current_thread() is not threading.main_thread():
         yield

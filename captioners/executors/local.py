@@ -12,18 +12,25 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Any
 
-from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
+from captioners.core.errors import CaptionersError, InterruptedRunError, UserError, WorkerOutError
 from captioners.core.stopping import stoppable
-
-MOST_DEATHS = 3
-"""Workers that may die over one task before it is left to the next start."""
+from captioners.executors.tasks import (
+    LOOK_EVERY_S,
+    MOST_DEATHS,
+    Listed,
+    Source,
+    Work,
+    all_out,
+    here,
+    too_many_deaths,
+)
 
 _PATIENCE_S = 10.0
 """How long a worker may take to stop before it is killed."""
@@ -33,18 +40,26 @@ _PROGRAM = (
 )
 
 
-class Work(Protocol):
-    """What a worker does; a function of a module, so that another process can find it."""
+@dataclass(frozen=True)
+class Local:
+    """Workers on this machine; a single one is this process."""
 
-    def __call__(
-        self,
-        setting: Any,
-        tasks: Iterator[Any],
-        finished: Callable[[Any], None],
-        tell: Callable[[Any], None],
-        rank: int = 0,
+    workers: int = 1
+
+    def run(
+        self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:
-        """Do the tasks, which are handed out as they are pulled; say which are `finished`, `tell` the rest."""
+        """Do all tasks of a source; see `Executor`."""
+        if source.over:
+            return
+        if self.workers == 1:
+            here(work, setting, source, tell)
+            return
+        parent = _Parent(work, setting, source, self.workers)
+        try:
+            parent.run(tell, notice)
+        finally:
+            parent.stop()
 
 
 def run_tasks(
@@ -57,26 +72,8 @@ def run_tasks(
     finished: Callable[[Any], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Do all tasks, in this process for one worker; what `work` raises stops everything and is raised here.
-
-    Args:
-        setting: handed to each worker; for several it is pickled, as are tasks and messages.
-        tell: gets, in this process, what workers tell; what it raises stops everything, too.
-        finished: gets each task that is done. notice: gets a line about each worker that died.
-
-    Raises:
-        InterruptedRunError: workers died over a task again and again.
-    """
-    if not tasks:
-        return
-    if workers == 1:
-        work(setting, iter(tasks), finished, tell)
-        return
-    parent = _Parent(work, setting, tasks, min(workers, len(tasks)))
-    try:
-        parent.run(tell, finished, notice)
-    finally:
-        parent.stop()
+    """Do the tasks of a list with `Local` workers; `finished` gets each that is done."""
+    Local(min(workers, max(1, len(tasks)))).run(work, setting, Listed(tasks, finished), tell, notice)
 
 
 @dataclass
@@ -86,26 +83,29 @@ class _Worker:
     rank: int
     process: "subprocess.Popen[bytes]"
     line: "Connection[Any, Any]"
-    holds: list[int] = field(default_factory=list)
-    """Numbers of its tasks."""
+    holds: dict[int, Any] = field(default_factory=dict)
+    """Its tasks, by the numbers that this process gave them."""
+    asks: bool = False
+    """Whether it waits for a task."""
 
 
 class _Parent:
-    def __init__(self, work: Work, setting: Any, tasks: Sequence[Any], workers: int) -> None:
-        self._work, self._setting, self._tasks = work, setting, tasks
-        self._waiting = deque(range(len(tasks)))
-        self._left = set(self._waiting)
-        self._deaths: Counter[int] = Counter()
+    def __init__(self, work: Work, setting: Any, source: Source, workers: int) -> None:
+        self._work, self._setting, self._source = work, setting, source
+        self._numbers = count()
+        self._early_deaths = 0
         self._workers: dict[int, _Worker] = {}
-        self._ranks = workers
+        self._ranks = list(range(workers))
+        self._threads = threads_of(workers)
 
-    def run(self, tell: Callable[[Any], None], finished: Callable[[Any], None], notice: Callable[[str], None]) -> None:
-        while self._left:
-            for rank in range(self._ranks):
-                if rank not in self._workers and self._waiting:
+    def run(self, tell: Callable[[Any], None], notice: Callable[[str], None]) -> None:
+        while not self._source.over:
+            for rank in self._ranks:
+                if rank not in self._workers:
                     self._workers[rank] = self._start(rank)
             lines = {worker.line: worker for worker in self._workers.values()}
-            for line in wait(list(lines)):
+            asking = [worker for worker in lines.values() if worker.asks]
+            for line in wait(list(lines), LOOK_EVERY_S if asking else None):
                 worker = lines[line]  # type: ignore[index]
                 try:
                     what, content = worker.line.recv()
@@ -113,15 +113,17 @@ class _Parent:
                     self._died(worker, notice)
                     continue
                 if what == "next":
-                    self._give(worker)
+                    asking.append(worker)
                 elif what == "finished":
-                    worker.holds.remove(content)
-                    self._left.discard(content)
-                    finished(self._tasks[content])
+                    self._source.finished(worker.holds.pop(content))
                 elif what == "tell":
                     tell(content)
+                elif what == "out":
+                    self._left(worker, content, notice)
                 elif what == "error":
                     raise content
+            for worker in asking:
+                self._give(worker)
 
     def stop(self) -> None:
         """End all workers: ask, wait, then kill."""
@@ -144,7 +146,7 @@ class _Parent:
             process = subprocess.Popen(  # noqa: S603  # this very Python
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(rank), *sys.path],
                 pass_fds=[theirs.fileno()],
-                env=os.environ | {"OMP_NUM_THREADS": str(threads_of(self._ranks))},
+                env=os.environ | {"OMP_NUM_THREADS": str(self._threads)},
                 process_group=0,  # the terminal's Ctrl-C comes to the parent, which then tells its workers
             )
         line: Connection[Any, Any] = Connection(ours.detach())
@@ -154,11 +156,16 @@ class _Parent:
         return worker
 
     def _give(self, worker: _Worker) -> None:
-        number = self._waiting.popleft() if self._waiting else None
-        if number is not None:
-            worker.holds.append(number)
+        """Answer a worker that asks: with a task, or that there is none; one that has nothing to do may wait for it."""
+        task = self._source.take(list(worker.holds.values()))
+        worker.asks = task is None and not worker.holds and not self._source.over
+        if worker.asks:
+            return
+        number = next(self._numbers)
+        if task is not None:
+            worker.holds[number] = task
         with suppress(OSError):
-            worker.line.send(None if number is None else (number, self._tasks[number]))
+            worker.line.send(("over" if self._source.over else "pause") if task is None else (number, task))
 
     def _died(self, worker: _Worker, notice: Callable[[str], None]) -> None:
         """Take a worker's tasks back; without any it has only ended."""
@@ -168,14 +175,24 @@ class _Parent:
         if code == 0 and not worker.holds:
             return
         how = f"by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"with exit code {code}"
-        self._deaths.update(worker.holds or [-1])
-        if max(self._deaths.values()) >= MOST_DEATHS:
-            raise InterruptedRunError(
-                f"{MOST_DEATHS} workers ended over the same task, the last {how}; is memory short? "
-                "What is stored stays: run the same command again, with fewer workers"
-            )
+        self._early_deaths = 0 if worker.holds else self._early_deaths + 1
+        if self._early_deaths >= MOST_DEATHS:
+            raise too_many_deaths(how)
+        for task in reversed(worker.holds.values()):
+            self._source.lost(task, how)
         notice(f"worker {worker.rank} ended {how}; its {len(worker.holds)} tasks are given out again")
-        self._waiting.extendleft(reversed(worker.holds))
+
+    def _left(self, worker: _Worker, why: str, notice: Callable[[str], None]) -> None:
+        """Go on without a worker that must not go on."""
+        del self._workers[worker.rank]
+        worker.line.close()
+        worker.process.wait()
+        self._ranks.remove(worker.rank)
+        if not self._ranks:
+            raise all_out(why)
+        for task in reversed(worker.holds.values()):
+            self._source.returned(task)
+        notice(f"goes on without worker {worker.rank}: {why}")
 
 
 def threads_of(workers: int) -> int:
@@ -188,32 +205,34 @@ def threads_of(workers: int) -> int:
 def worker(descriptor: int, rank: int) -> None:
     """Work as a worker process: get the work and its tasks over an open socket, tell what happens."""
     line: Connection[Any, Any] = Connection(descriptor)
-    numbers: dict[int, int] = {}
+    held: list[tuple[int, Any]] = []
+    over = False
 
     def tasks() -> Iterator[Any]:
+        nonlocal over
         while True:
             line.send(("next", None))
             given = line.recv()
-            if given is None:
+            if isinstance(given, str):
+                over = given == "over"
                 return
-            number, task = given
-            numbers[id(task)] = number
-            held.append(task)
-            yield task
+            held.append(given)
+            yield given[1]
 
-    held: list[Any] = []  # so that no id is used twice
+    def finished(task: Any) -> None:
+        at = next(at for at, (_, one) in enumerate(held) if one is task)
+        line.send(("finished", held.pop(at)[0]))
+
     try:
         with stoppable():
             work, setting = line.recv()
-            work(
-                setting,
-                tasks(),
-                lambda task: line.send(("finished", numbers[id(task)])),
-                lambda message: line.send(("tell", message)),
-                rank,
-            )
+            while not over:
+                work(setting, tasks(), finished, lambda message: line.send(("tell", message)), rank)
     except (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
         sys.exit(InterruptedRunError.exit_code)  # told to stop, or the parent is gone
+    except WorkerOutError as error:
+        with suppress(OSError):
+            line.send(("out", str(error)))
     except Exception as error:
         with suppress(OSError):
             line.send(("error", portable(error)))

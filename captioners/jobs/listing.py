@@ -1,7 +1,7 @@
 """What exists, by name: kinds, captioners, sources, decodings, metrics, recipes, data cards. Imports no torch.
 
-Kinds are one file each and may need torch, so their list is read from the files: a first docstring sentence, and
-nothing is imported.
+Kinds may need torch, so what they say of themselves is read from their files: a first docstring sentence, and only
+their options are imported.
 """
 
 import ast
@@ -23,12 +23,13 @@ from captioners.core.yaml_lines import write_yaml
 from captioners.data.source import sources
 from captioners.decoding.values import Beam, Sample, decoding_names, expand
 from captioners.kinds.catalogue import Origin, find, known_captioners
+from captioners.kinds.kind import kinds
 from captioners.metrics import alignment, diversity, faithfulness, references
 from captioners.metrics.metric import Metric
 
 _PACKAGE = Path(captioners.__file__).parent
-_NO_KINDS = {"captioner", "catalogue", "directory", "loading", "model_card"}
-"""Modules of the room that are no kind: the interface, and what kinds share."""
+_KINDS = ("coca",)
+"""Kinds without options: their captioners have names."""
 _EXAMPLES: dict[str, Any] = {"top_p": 0.9, "top_k": 50, "min_p": 0.05}
 
 Rows = list[tuple[str, str]]
@@ -85,8 +86,7 @@ def _known(what: str, name: str, things: dict[str, Any]) -> Any:
 
 
 def _kinds() -> dict[str, Path]:
-    files = sorted((_PACKAGE / "kinds").glob("[!_]*.py"))
-    return {path.stem: path for path in files if path.stem not in _NO_KINDS}
+    return {name: _PACKAGE / "kinds" / f"{name}.py" for name in (*_KINDS, *kinds.names())}
 
 
 def _all_kinds() -> Listing:
@@ -95,7 +95,9 @@ def _all_kinds() -> Listing:
 
 
 def _one_kind(name: str) -> str:
-    return _docstring(_known("kinds", name, _kinds()))
+    said = _docstring(_known("kinds", name, _kinds()))
+    options = [] if name in _KINDS else ["\n".join(describe_fields(kinds.get(name)))]
+    return "\n\n".join([said, *options])
 
 
 def _all_sources() -> Listing:

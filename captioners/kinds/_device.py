@@ -1,13 +1,46 @@
 """Where a captioner runs and how precisely: device, dtype and free memory, with errors that say what is there."""
 
 import os
+import platform
 from pathlib import Path
 
 import torch
 
 from captioners.core.errors import UserError
+from captioners.images.fit import Fit
+from captioners.images.preprocess import Preprocess
 
 _BF16_CAPABILITY = (8, 0)
+
+
+class OnDevice:
+    """What a captioner that runs in this process says of where and how it does."""
+
+    device: torch.device
+    dtype: torch.dtype
+    preprocess: Preprocess | None = None
+
+    @property
+    def fit(self) -> Fit | None:
+        """How decode processes may bring pictures to its input size; None: it wants them as they are."""
+        return self.preprocess.fit if self.preprocess else None
+
+    @property
+    def device_type(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.device.type
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a caption may depend on besides its layer's meaning."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else platform.machine(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "threads": str(torch.get_num_threads()),
+        }
 
 
 def device_named(name: str) -> torch.device:

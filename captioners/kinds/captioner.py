@@ -3,7 +3,7 @@
 Torch-free, so that `check` can ask `accepts` before anything loads.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,8 +11,10 @@ from PIL import Image
 
 from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample
+from captioners.images.fit import Fit
 
-Finish = Literal["eos", "length"]
+Finish = Literal["eos", "length", "repetition", "error"]
+"""Why a caption ended: by itself, by its limit, stopped in a loop; or none was made of this very image."""
 Grade = Literal["exact", "same-plan", "best-effort"]
 
 
@@ -62,6 +64,9 @@ class Request:
     attempt: int = 0
     decoding: Sample | Beam = field(default_factory=Beam)
     prompt: str = ""
+    """What a caption begins with; what a chat model is asked."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What came with the image: all of its `meta`, and over it `key` and `captions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +77,9 @@ class Result:
     draw: int
     text: str
     raw_text: str | None
-    """The text as decoded, when the clean text differs from it."""
+    """The text as decoded, when the clean text differs from it; of finish `error`, why there is none."""
     num_tokens: int
-    """Content tokens written, without start, prompt and end."""
+    """Content tokens written, without start, prompt and end; words, where nobody tells tokens."""
     logprob: float | None
     """Sum of the model's own log-probabilities (temperature 1, before any filter), end token included."""
     finish: Finish
@@ -90,6 +95,18 @@ class Captioner(Protocol):
     @property
     def encode_seconds(self) -> float:
         """Seconds spent on preprocessing and encoding images since `open`."""
+
+    @property
+    def fit(self) -> Fit | None:
+        """How decode processes may bring pictures to its input size; None: it wants them as they are."""
+
+    @property
+    def device_type(self) -> str:
+        """`cpu` or `cuda` where it runs in this process, else `elsewhere`."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a caption may depend on besides its layer's meaning; `device` and `dtype`, and versions of engines."""
 
     def accepts(self, decoding: Sample | Beam, draws: int = 1, prompt: str = "") -> str | None:
         """Say why this captioner cannot decode so, or None if it can; nothing is loaded."""

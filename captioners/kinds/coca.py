@@ -21,7 +21,7 @@ from captioners.engine.plan import CPU_SLOTS, GPU_SLOTS, Plan, plan
 from captioners.engine.step_model import StepModel
 from captioners.images.preprocess import Preprocess
 from captioners.kinds import loading
-from captioners.kinds._device import device_named, dtype_of, free_memory
+from captioners.kinds._device import OnDevice, device_named, dtype_of, free_memory
 from captioners.kinds._encode import CPU_BATCH, GPU_BATCH, encoder
 from captioners.kinds._selftest import self_test
 from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
@@ -46,7 +46,7 @@ class _Flying:
     """Draws still to come."""
 
 
-class CocaCaptioner:
+class CocaCaptioner(OnDevice):
     """A CoCa, loaded and ready to be opened.
 
     Args:
@@ -79,7 +79,7 @@ class CocaCaptioner:
         self.tokenizer, self._licences, self._knows_only = loaded.tokenizer, loaded.licences, loaded.knows_only
         self.recommended_decoding = loaded.recommended
         self._rules = rules.rules_for(self.tokenizer.keeps_spaces)
-        self.preprocess = Preprocess({"size": self._image_size, **self.loaded.preprocess_cfg})
+        self.preprocess: Preprocess = Preprocess({"size": self._image_size, **self.loaded.preprocess_cfg})
         self.plan: Plan | None = None
         self._engine: Engine | None = None
         self._grade: Grade = "best-effort"

@@ -58,7 +58,8 @@ JOBS_OF_JOBS = {
 HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
     r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
-    r"|\.decoding\.values|\.kinds\.(captioner|catalogue)|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
+    r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|\w+_options)"
+    r"|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""
 

@@ -27,8 +27,9 @@ from captioners.data.webdataset_source import WebdatasetOptions
 from captioners.decoding.values import Sample
 from captioners.images.decode import read_image
 from captioners.jobs.bench.report import environment
+from captioners.jobs.generate.loading import load
 from captioners.jobs.generate.setup import layer_of
-from captioners.jobs.generate.worker import Pass, Setting, Task, load
+from captioners.jobs.generate.worker import Pass, Setting, Task
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.kinds.captioner import Request
 from captioners.kinds.coca import CocaCaptioner
@@ -109,6 +110,7 @@ def bench_generate(options: BenchGenerateOptions, say: Callable[[str], None]) ->
         rules=Rules(retries=0),  # a draw made again would be work that the engine alone does not have
     )
     captioner = load(recipe.members[0], recipe)
+    assert isinstance(captioner, CocaCaptioner)
     captioner.open()
     requests = list(_requests(recipe, captioner))
     report = GenerateReport(captioner_name, count, options.draws, environment(torch.get_num_threads()))

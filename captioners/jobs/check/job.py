@@ -18,6 +18,7 @@ from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.kinds.catalogue import KnownCaptioner, find
+from captioners.kinds.kind import KindOptions
 
 _NOT_CHECKED_RECIPE = (
     "that the weights exist and load, fit the machine's memory and are what their digest says",
@@ -75,6 +76,9 @@ def _generate_problems(options: GenerateRecipe) -> list[str]:
     problems = []
     for number, member in enumerate(options.members):
         field = f"members.{number}.captioner"
+        if isinstance(member.captioner, KindOptions):
+            problems += _kind_problems(field, member.captioner, options.allow_noncommercial)
+            continue
         if _comes_later(member.captioner):
             continue
         try:
@@ -87,6 +91,11 @@ def _generate_problems(options: GenerateRecipe) -> list[str]:
         except UserError as error:
             problems.append(f"source: {error}")
     return problems
+
+
+def _kind_problems(field: str, kind: KindOptions, allow_noncommercial: bool) -> list[str]:
+    found = (kind.missing(), kind.refusal(allow_noncommercial))
+    return [f"{field}: {problem}" for problem in found if problem]
 
 
 def _comes_later(given: str) -> bool:

@@ -8,6 +8,7 @@ from captioners.core.package_data import recipe_names
 from captioners.core.recipe import find_recipe, read_options
 from captioners.data.recognise import recognise
 from captioners.jobs.recipes.generate import GenerateRecipe
+from captioners.kinds.choices import written
 
 _BASE = "generate/shards"
 
@@ -45,7 +46,7 @@ def quick_recipe(
     source, said = recognise(paths)
     given = [f"source={json.dumps(source.model_dump(mode='json'))}", *changes, *overrides, *_output(out)]
     recipe = read_options(GenerateRecipe, _BASE, given)
-    return recipe, "generate", f"{said}; captioner {recipe.members[0].captioner}"
+    return recipe, "generate", f"{said}; captioner {written(recipe.members[0].captioner)}"
 
 
 def _output(out: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captioners.core import layers
 from captioners.core.errors import UserError
@@ -21,13 +21,11 @@ from captioners.core.run_dir import RunDir, is_complete
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
-from captioners.jobs.generate.worker import load
+from captioners.jobs.generate.loading import load
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
-from captioners.kinds.catalogue import find
+from captioners.kinds.captioner import Captioner
+from captioners.kinds.choices import refusal, written
 from captioners.text import flags
-
-if TYPE_CHECKING:
-    from captioners.kinds.coca import CocaCaptioner
 
 
 @dataclass
@@ -41,7 +39,7 @@ class Started:
     """All shards of the run."""
     unit_samples: int
     layers: dict[str, Layer]
-    loaded: "dict[int, CocaCaptioner]"
+    loaded: dict[int, Captioner]
     """Pass -> its captioner, where it was kept."""
 
 
@@ -77,7 +75,7 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
 def check_members(recipe: GenerateRecipe) -> None:
     """Raise NotFoundError for an unknown captioner, UserError for a licence that the recipe does not allow."""
     for member in recipe.members:
-        refused = find(member.captioner).refusal(recipe.allow_noncommercial)
+        refused = refusal(member.captioner, recipe.allow_noncommercial)
         if refused:
             raise UserError(refused)
 
@@ -107,13 +105,13 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
         raise UserError(f"output {folder}: may not be written; choose another output=")
 
 
-def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[str, Layer], dict[int, CocaCaptioner]]":
+def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> tuple[dict[str, Layer], dict[int, Captioner]]:
     """Return every member's layer, and the captioner, where it is the only one that this process will need."""
     claimed: dict[str, Layer] = {}
-    loaded: dict[int, CocaCaptioner] = {}
+    loaded: dict[int, Captioner] = {}
     keep = len(recipe.passes) == 1 and recipe.workers == 1
     for number, members in enumerate(recipe.passes):
-        say(f"loading {members[0].captioner}")
+        say(f"loading {written(members[0].captioner)}")
         captioner = load(members[0], recipe)
         if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
             say(captioner.info.warning)
@@ -127,7 +125,7 @@ def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> "tuple[dict[s
     return claimed, loaded
 
 
-def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner") -> Layer:
+def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> Layer:
     """Return what a member's captions are: everything that changes one, and what is good to know."""
     info = captioner.info
     meaning = {
@@ -141,7 +139,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: "CocaCaptioner")
         **info.meaning,
     }
     facts = {
-        "captioner": member.captioner,
+        "captioner": written(member.captioner),
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,

@@ -14,7 +14,6 @@ from captioners.core.ledger import Ledger
 from captioners.core.progress import Clock
 from captioners.core.seeds import Stream
 from captioners.data.source import Sample, Shard, Source, Unreadable
-from captioners.decoding.values import Sample as Sampling
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate.units import Part, Seen
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
@@ -127,6 +126,7 @@ class PassStream:
                     draws=member.draws,
                     decoding=member.decoding,
                     prompt=member.prompt,
+                    fields={**item.sample.meta, "key": item.sample.key, "captions": item.sample.captions},
                 )
                 yield self._enter(_Flight(request, item.part, member, seen, member.draws))
 
@@ -146,14 +146,14 @@ class PassStream:
         request, member = flight.request, flight.member
         rules = self._recipe.rules
         flags = flags_of(result.text, result.raw_text, result.finish, rules.scripts)
-        # A beam is deterministic: asked again it says the same.
-        if rules.again(flags, request.attempt) and isinstance(member.decoding, Sampling):
+        failed = result.finish == "error"
+        if member.redraws and not failed and rules.again(flags, request.attempt):
             again = replace(
                 request, index=next(self._numbers), draws=1, first_draw=result.draw, attempt=request.attempt + 1
             )
             self._again.append(_Flight(again, flight.part, member, flight.seen, 1))
             return
-        flight.part.caption(member, flight.seen, result, request.attempt, not rules.refused(flags), flags)
+        flight.part.caption(member, flight.seen, result, request.attempt, not (failed or rules.refused(flags)), flags)
 
     def _samples(self, shards: Iterator[Work]) -> Iterator[_Item]:
         for work in shards:

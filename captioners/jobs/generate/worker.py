@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captioners.core.errors import InterruptedRunError, UserError
 from captioners.core.layers import Layer
@@ -19,14 +19,14 @@ from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
+from captioners.jobs.generate.loading import budget_of, load
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
+from captioners.kinds.captioner import Captioner
+from captioners.kinds.choices import written
 
-if TYPE_CHECKING:
-    from captioners.kinds.coca import CocaCaptioner
-
-_GB, _MB = 10**9, 10**6
+_MB = 10**6
 _TELL_EVERY_S = 0.5
 _MOST_DECODERS = 8
 _EXAMPLES = 5
@@ -50,7 +50,7 @@ class Setting:
     run: str
     unit_samples: int
     layers: Mapping[str, Layer]
-    loaded: "dict[int, CocaCaptioner]" = field(default_factory=dict)
+    loaded: dict[int, Captioner] = field(default_factory=dict)
     """Pass -> its captioner, where it is loaded already in this process."""
 
 
@@ -105,20 +105,7 @@ def failing_machine(error: RuntimeError | OSError) -> bool:
     return "CUDA" in str(error)
 
 
-def load(member: Member, recipe: GenerateRecipe, rank: int = 0) -> "CocaCaptioner":
-    """Load the captioner of a member's pass; open it before use."""
-    from captioners.kinds.coca import CocaCaptioner
-
-    return CocaCaptioner(
-        member.captioner,
-        precision=member.precision,
-        exact=member.exact,
-        device=_device(recipe, rank),
-        context_length=member.context_length,
-    )
-
-
-def open_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner":
+def open_captioner(setting: Setting, number: int, rank: int) -> Captioner:
     """Return a pass's captioner, open, within its share of the memory.
 
     Raises:
@@ -128,31 +115,14 @@ def open_captioner(setting: Setting, number: int, rank: int) -> "CocaCaptioner":
     captioner = setting.loaded.pop(number, None) or load(members[0], setting.recipe, rank)
     meant = setting.layers[members[0].called].meaning
     if any(meant[key] != value for key, value in captioner.info.meaning.items()):
-        raise UserError(f"captioner {members[0].captioner} changed while the run was starting; run the command again")
-    captioner.open(_budget(setting.recipe, captioner))
+        raise UserError(
+            f"captioner {written(members[0].captioner)} changed while the run was starting; run the command again"
+        )
+    captioner.open(budget_of(setting.recipe, captioner))
     return captioner
 
 
-def _budget(recipe: GenerateRecipe, captioner: "CocaCaptioner") -> int | None:
-    import torch
-
-    from captioners.kinds._device import free_memory
-
-    on_gpu = captioner.device.type == "cuda" and ":" not in recipe.device
-    sharing = -(-recipe.workers // torch.cuda.device_count()) if on_gpu else recipe.workers
-    if recipe.memory_gb is not None:
-        return int(recipe.memory_gb * _GB / sharing)
-    return None if sharing == 1 else free_memory(captioner.device) // sharing
-
-
-def _device(recipe: GenerateRecipe, rank: int) -> str:
-    import torch
-
-    several = recipe.device in ("auto", "cuda") and torch.cuda.device_count() > 1
-    return f"cuda:{rank % torch.cuda.device_count()}" if several else recipe.device
-
-
-def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
+def facts_of(layer: Layer, captioner: Captioner) -> dict[str, str]:
     """Return what a layer's file says of itself; neither time, host nor path is in it."""
     import json
 
@@ -163,32 +133,25 @@ def facts_of(layer: Layer, captioner: "CocaCaptioner") -> dict[str, str]:
         "weights": captioner.info.weights_digest,
         "decoding": json.dumps(layer.meaning["decoding"], sort_keys=True),
         "package": version("captioners"),
-        "device": captioner.device.type,
-        "dtype": str(captioner.dtype).removeprefix("torch."),
+        "device": captioner.device_type,
+        "dtype": captioner.environment["dtype"],
     }
 
 
-def environment_of(captioner: "CocaCaptioner") -> dict[str, str]:
+def environment_of(captioner: Captioner) -> dict[str, str]:
     """Return what a caption may depend on besides its layer's meaning."""
-    import torch
-
-    on_gpu = captioner.device.type == "cuda"
     return {
         "captioners": version("captioners"),
-        "torch": torch.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(captioner.device) if on_gpu else platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "dtype": str(captioner.dtype).removeprefix("torch."),
         "grade": captioner.info.grade,
-        "threads": str(torch.get_num_threads()),
+        **captioner.environment,
     }
 
 
 class Pass:
     """One pass in one worker."""
 
-    def __init__(self, setting: Setting, number: int, captioner: "CocaCaptioner", tell: Callable[[Any], None]) -> None:
+    def __init__(self, setting: Setting, number: int, captioner: Captioner, tell: Callable[[Any], None]) -> None:
         self.setting, self.captioner, self.tell = setting, captioner, tell
         self.members = setting.recipe.passes[number]
         self.run_dir = RunDir(setting.run)
@@ -205,8 +168,8 @@ class Pass:
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
         """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
-        fit = self.captioner.preprocess.fit
-        pool = DecodePool(self._decoders(), recipe.queue_mb * _MB, recipe.decode_profile, recipe.max_pixels, fit)
+        queue = recipe.queue_mb * _MB
+        pool = DecodePool(self._decoders(), queue, recipe.decode_profile, recipe.max_pixels, self.captioner.fit)
         stream = PassStream(
             self.members,
             source=recipe.source.open(),
@@ -232,7 +195,7 @@ class Pass:
         if recipe.decode_workers is not None:
             return recipe.decode_workers
         cores = (os.cpu_count() or 1) // recipe.workers
-        return max(1, min(_MOST_DECODERS, cores)) if self.captioner.device.type == "cuda" else 1
+        return max(1, min(_MOST_DECODERS, cores)) if self.captioner.device_type != "cpu" else 1
 
     def store(self, part: Part, member: Member) -> None:
         """Commit a unit and tell of it."""

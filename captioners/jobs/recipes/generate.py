@@ -1,12 +1,10 @@
 """What `captioners generate` can be told: a source, the members of an ensemble, the rules, and how to work."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from captioners.core.errors import NotFoundError
 from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
 from captioners.core.records import Format
@@ -14,7 +12,8 @@ from captioners.data.choices import AnySource
 from captioners.decoding.values import Decoding, Sample, draws_problem
 from captioners.images.decode import MAX_PIXELS, Profile
 from captioners.jobs.recipes.caption import CONTEXT_NAMES, context_problem
-from captioners.kinds.catalogue import find
+from captioners.kinds.choices import AnyCaptioner, name_of
+from captioners.kinds.kind import KindOptions
 from captioners.text.flags import Rules
 
 _LONGEST_NAME = 80
@@ -27,8 +26,9 @@ def _context(value: object) -> object:
 class Member(Options):
     """A captioner, its decoding, and how many captions of each image it makes."""
 
-    captioner: str = Field("coca-l14-coco", min_length=1)
-    """A name (`captioners list captioners`), a captioner's directory, or an open_clip `model/tag`."""
+    captioner: AnyCaptioner = "coca-l14-coco"
+    """A name (`captioners list captioners`), a captioner's directory, or an open_clip `model/tag`; of another kind
+    (`captioners list kinds`), a mapping: `{kind: transformers, model: ORG/NAME}`."""
     name: str = Field("", pattern=r"^[^\x00-\x1f/]*$", max_length=_LONGEST_NAME)
     """What its layer is called, and part of its random streams; made of captioner and decoding when absent."""
     decoding: Decoding = Sample(top_p=0.9)
@@ -36,19 +36,28 @@ class Member(Options):
     draws: int = Field(5, ge=1)
     """Captions of each image."""
     prompt: str = ""
-    """Text that every caption begins with; it isn't repeated in the result."""
+    """Text that every caption begins with; it isn't repeated in the result. What a chat model is asked."""
     context_length: Annotated[Annotated[int, Field(ge=4)] | None, BeforeValidator(_context)] = None
     """Token slots with start and end: 76, 127 or 255, or by name 77, 128, 256; the captioner's own when absent."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast on CUDA of capability 8.0 or newer, else fp32."""
     exact: bool | None = None
-    """Captions and log-probabilities that don't depend on their company, bit for bit; absent: on for a CPU."""
+    """Captions and log-probabilities that don't depend on their company, bit for bit; absent: on for a CPU. Only of
+    the kind coca."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Member":
         if problem := draws_problem(self.decoding, self.draws) or context_problem(self.decoding, self.context_length):
             raise ValueError(problem)
+        if isinstance(self.captioner, KindOptions):
+            _check_kind(self, self.captioner)
         return self
+
+    @property
+    def redraws(self) -> bool:
+        """Whether a caption asked for again may come out otherwise: not a beam's, nor one that exists."""
+        exists = isinstance(self.captioner, KindOptions) and not self.captioner.DRAWS
+        return isinstance(self.decoding, Sample) and not exists
 
     @property
     def called(self) -> str:
@@ -58,7 +67,8 @@ class Member(Options):
     @property
     def loads(self) -> tuple[Any, ...]:
         """What has to be equal for two members to share a loaded captioner."""
-        return self.captioner, self.context_length, self.precision, self.exact
+        said = self.captioner if isinstance(self.captioner, str) else self.captioner.model_dump_json()
+        return said, self.context_length, self.precision, self.exact
 
 
 @job_recipes.register("generate")
@@ -123,10 +133,9 @@ def _made_name(member: Member) -> str:
     >>> _made_name(Member(captioner="random-tiny", decoding=Sample(top_p=0.9)))
     'random-tiny.top_p-0.9'
     """
-    try:
-        captioner = find(member.captioner).name
-    except NotFoundError:  # told where it is looked for in earnest
-        captioner = Path(member.captioner).name
+    captioner = name_of(member.captioner)
+    if isinstance(member.captioner, KindOptions) and not member.captioner.DRAWS:
+        return captioner.replace("/", "-")[:_LONGEST_NAME]
     plain = type(member.decoding)()
     fields = member.decoding.model_dump(exclude={"strategy"})
     parts = [f"{key}-{value}" for key, value in fields.items() if value != getattr(plain, key)]
@@ -134,3 +143,13 @@ def _made_name(member: Member) -> str:
     if not isinstance(member.decoding, Sample) and parts:
         how = f"beam_{how}"
     return f"{captioner}.{how}".replace("/", "-")[:_LONGEST_NAME]
+
+
+def _check_kind(member: Member, kind: KindOptions) -> None:
+    """Raise ValueError for a key that this kind does not heed, or a decoding that it cannot do."""
+    for name in ("context_length", "precision", "exact"):
+        value = getattr(member, name)
+        if value != Member.model_fields[name].default and name not in kind.USES:
+            raise ValueError(f"kind {kind.kind} has no {name} ({value} was asked for); leave it out")
+    if problem := kind.accepts(member.decoding, member.draws, member.prompt):
+        raise ValueError(problem)

@@ -24,6 +24,7 @@ from captioners.decoding.values import Beam
 from captioners.images.decode import read_image
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.kinds.captioner import Captioner, Request, Result
+from captioners.kinds.choices import load_captioner
 
 Outcome = Literal["same", "near tie", "differs", "not made"]
 _NEAR = {"float32": 1e-3, "bfloat16": 2e-2}
@@ -76,11 +77,9 @@ def read_recipe_of(run: RunDir) -> GenerateRecipe:
 def _with_captioner(
     recipe: GenerateRecipe, pictures: RunPictures, wanted: Sequence[tuple[Member, Sequence[Row]]]
 ) -> Iterator[Again]:
-    from captioners.kinds.coca import CocaCaptioner
-
     first = wanted[0][0]
     try:
-        captioner = CocaCaptioner(
+        captioner = load_captioner(
             first.captioner,
             precision=first.precision,
             exact=first.exact,
@@ -91,7 +90,7 @@ def _with_captioner(
     except CaptionersError as error:
         yield from (Again(row=row, outcome="not made", why=str(error)) for _, rows in wanted for row in rows)
         return
-    maker = _Maker(recipe, captioner, pictures, _NEAR.get(str(captioner.dtype).removeprefix("torch."), 1e-3))
+    maker = _Maker(recipe, captioner, pictures, _NEAR.get(captioner.environment["dtype"], 1e-3))
     for member, rows in wanted:
         yield from maker.again(member, rows)
     captioner.close()

@@ -11,6 +11,8 @@ from captioners.core.run_dir import RunDir
 from captioners.jobs.recipes.generate import Member
 from captioners.jobs.runs.remake import read_recipe_of
 from captioners.kinds.catalogue import find
+from captioners.kinds.choices import written
+from captioners.kinds.kind import KindOptions
 
 
 def check_weights(run: RunDir) -> Iterator[tuple[str, bool]]:
@@ -26,11 +28,14 @@ def check_weights(run: RunDir) -> Iterator[tuple[str, bool]]:
             yield f"member {layer.name}: weights not hashed, as the run's last recipe has no such member", False
             continue
         try:
+            if isinstance(member.captioner, KindOptions):
+                yield f"member {layer.name}: weights not hashed, as it is of the kind {member.captioner.kind}", False
+                continue
             if not is_cached(find(member.captioner)):
                 yield f"member {layer.name}: weights not hashed, as {member.captioner} is not on this machine", False
                 continue
             if member.loads not in digests:
-                digests[member.loads] = _digest(member)
+                digests[member.loads] = _digest(member.captioner, member.context_length)
         except CaptionersError as error:
             yield f"member {layer.name}: weights not hashed: {error}", False
             continue
@@ -42,12 +47,12 @@ def _compared(layer: Layer, member: Member, found: str) -> tuple[str, bool]:
     if found == made_by:
         return f"member {layer.name}: weights hashed anew, the same ({found[:12]})", False
     then = f"made by weights {str(made_by)[:12]}"
-    return f"member {layer.name}: {then}, and {member.captioner} now holds {found[:12]}", True
+    return f"member {layer.name}: {then}, and {written(member.captioner)} now holds {found[:12]}", True
 
 
-def _digest(member: Member) -> str:
+def _digest(captioner: str, context_length: int | None) -> str:
     from captioners.kinds.coca import CocaCaptioner
     from captioners.models.weights import weights_digest
 
-    captioner = CocaCaptioner(member.captioner, precision="fp32", device="cpu", context_length=member.context_length)
-    return weights_digest(captioner.loaded.model.state_dict())
+    loaded = CocaCaptioner(captioner, precision="fp32", device="cpu", context_length=context_length).loaded
+    return weights_digest(loaded.model.state_dict())
