@@ -44,7 +44,7 @@ def command(
         run = generate(recipe, name=name, say=typer.echo, show=display)
     report(recipe, run)
     done(run.directory, f"captioners report {run.directory}", f"captioners status {run.directory}")
-    if run.quarantined > recipe.quarantine_ceiling:
+    if run.alarms or run.quarantined > recipe.quarantine_ceiling:
         raise typer.Exit(2)
 
 
@@ -63,5 +63,7 @@ def report(recipe: "GenerateRecipe", run: "GenerateRun") -> None:
         typer.echo(f"{progress.captions:,} captions in {clock_time(progress.elapsed)} ({rate:.1f} captions/s)")
     for reason, (number, example) in sorted(run.reasons.items()):
         typer.echo(f"quarantined, {reason}: {number:,}, such as {example}", err=True)
+    for alarm in run.alarms:
+        typer.echo(f"alarm, {alarm.name}: {alarm.text}", err=True)
     if any(str(member.captioner).startswith("random") for member in recipe.members):
         typer.echo("the weights are random: the words mean nothing, every step is the real one")

@@ -49,6 +49,8 @@ def _say(found: "Status") -> None:
         typer.echo("could not be read:")
     for lost in found.quarantine:
         typer.echo(f"  {lost.count:,} {lost.reason}, such as {lost.example}")
+    for alarm in found.alarms:
+        typer.echo(f"alarm, {alarm.name}: {alarm.text}")
     if found.orphans:
         typer.echo(f"{_many(found.orphans, 'file')} of a stopped or slower worker, which nobody reads")
     if found.drafts:

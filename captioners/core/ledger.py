@@ -98,6 +98,8 @@ class Entry:
     """Which process made it: host, process number, rank."""
     alarms: list[dict[str, Any]] = field(default_factory=list)
     """What needs a look though every rule was kept, such as one caption for much of a shard."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """Image sha256 -> samples, of the pictures that the unit has most often, three times or more."""
 
 
 def slug(path: str) -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from captioners.core.alarms import Alarm, run_alarms
 from captioners.core.errors import InterruptedRunError
 from captioners.core.ledger import Counts, Entry
 from captioners.core.progress import Progress
@@ -38,6 +39,8 @@ class GenerateRun:
 
     quarantined: float = 0.0
     """Share of samples that could not be read, or of shards with a fault, whichever is larger."""
+    alarms: list[Alarm] = field(default_factory=list)
+    """What needs a look though every rule was kept."""
 
 
 def generate(
@@ -110,6 +113,7 @@ def _stopped(started: Started, progress: Progress) -> str:
 def _summary(started: Started, progress: Progress, before: int) -> GenerateRun:
     run = GenerateRun(started.run.url, len(started.shards), started.frozen, progress, before=before)
     units: dict[tuple[str, int], Entry] = {}
+    run.alarms = run_alarms(started.run.entries())
     for entry in started.run.entries():
         run.stored[entry.layer] = run.stored.get(entry.layer, Counts()) + entry.counts
         units.setdefault((entry.shard, entry.part), entry)  # what cannot be read, no member can

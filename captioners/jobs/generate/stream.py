@@ -179,7 +179,7 @@ class PassStream:
             start = number * self._unit_samples
             stream = stream or _Peekable(self._source.samples(work.shard, start))
             work.units += len(missing)
-            part = Part(work.shard, number, start, missing, whole)
+            part = Part(work.shard, number, start, missing, whole, self._recipe.rules)
             yield from self._part(part, stream)
             if part.last:
                 return

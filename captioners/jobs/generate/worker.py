@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
+from captioners.core.alarms import Alarm
 from captioners.core.errors import InterruptedRunError, UserError
 from captioners.core.layers import Layer
 from captioners.core.ledger import Entry
@@ -19,6 +20,7 @@ from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
+from captioners.jobs.generate.alarms import blind, pictures_of
 from captioners.jobs.generate.loading import budget_of, load
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
@@ -164,10 +166,13 @@ class Pass:
         self.stored: dict[str, float] = {}
         self.images = self.images_told = self.captions = 0
         self.told = time.monotonic()
+        self.alarms: dict[str, list[Alarm]] = {}
+        """Member -> what the entry of its next unit is to say."""
 
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
         """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
+        tasks = self._look(tasks)
         queue = recipe.queue_mb * _MB
         pool = DecodePool(self._decoders(), queue, recipe.decode_profile, recipe.max_pixels, self.captioner.fit)
         stream = PassStream(
@@ -190,6 +195,17 @@ class Pass:
         self.images = stream.images
         self._tell_progress()
 
+    def _look(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Ask whether captions change with their pictures, by those of the first shard; return the tasks again."""
+        recipe = self.setting.recipe
+        first = next(tasks, None)
+        if first is None:
+            return iter(())
+        pictures = pictures_of(recipe, first.shard)
+        for member in self.members:
+            self.alarms[member.called] = blind(self.captioner, member, pictures, recipe.seed, first.shard.path)
+        return chain([first], tasks)
+
     def _decoders(self) -> int:
         recipe = self.setting.recipe
         if recipe.decode_workers is not None:
@@ -206,6 +222,7 @@ class Pass:
         self.stored = dict(self.total)
         entry = replace(
             entry,
+            alarms=[*entry.alarms, *(alarm.record() for alarm in self.alarms.pop(member.called, ()))],
             environment=self.environment,
             seconds=unit,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

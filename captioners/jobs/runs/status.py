@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.alarms import Alarm, run_alarms
 from captioners.core.errors import UserError
 from captioners.core.layers import Layer
 from captioners.core.ledger import Counts, Entry
@@ -50,6 +51,7 @@ class Status:
     """Of all frozen shards; None as long as one of them was not counted."""
     members: Sequence[MemberStatus]
     quarantine: Sequence[Lost]
+    alarms: Sequence[Alarm]
     orphans: int
     """Files that no ledger entry names."""
     drafts: int
@@ -92,6 +94,7 @@ def status(given: str) -> Status:
         samples=sum(known) if len(known) == len(sizes) else None,
         members=members,
         quarantine=_lost(run),
+        alarms=run_alarms(entries),
         orphans=len(run.orphans()),
         drafts=sum(1 for _ in run.place.local.rglob(".*.part")) if run.place.local else 0,
         seconds=dict(seconds.most_common()),
