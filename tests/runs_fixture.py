@@ -134,6 +134,7 @@ def _commit(run: RunDir, layer: Layer, shard: str, pictures, part: int, start: i
         flags={flag: flags.count(flag) for flag in sorted(set(flags))},
         seconds={"waiting": 0.1, "encoding": 1.0, "decoding": 2.5, "writing": 0.01},
         environment={"captioners": captioners.__version__, "torch": "2.9.0", "device": "cpu", "dtype": "float32"},
+        kept=sum(row["keep"] for row in rows),
         finished=f"2026-01-02T03:{part:02d}:05+00:00",
     )
     assert run.ledger.commit(entry)

@@ -44,7 +44,7 @@ def command(
         run = generate(recipe, name=name, say=typer.echo, show=display)
     report(recipe, run)
     done(run.directory, f"captioners report {run.directory}", f"captioners status {run.directory}")
-    if run.alarms or run.quarantined > recipe.quarantine_ceiling:
+    if run.quarantined > recipe.quarantine_ceiling or run.failed or run.alarms:
         raise typer.Exit(2)
 
 
@@ -63,7 +63,11 @@ def report(recipe: "GenerateRecipe", run: "GenerateRun") -> None:
         typer.echo(f"{progress.captions:,} captions in {clock_time(progress.elapsed)} ({rate:.1f} captions/s)")
     for reason, (number, example) in sorted(run.reasons.items()):
         typer.echo(f"quarantined, {reason}: {number:,}, such as {example}", err=True)
-    for alarm in run.alarms:
-        typer.echo(f"alarm, {alarm.name}: {alarm.text}", err=True)
+    for failed in run.failed:
+        typer.echo(f"set aside: {failed.shard}, for {failed.deaths} workers ended over it", err=True)
+    if run.failed:
+        typer.echo(f"captioners retry {run.directory} --failed tries what is set aside again", err=True)
+    if run.alarms:
+        typer.echo(f"{run.alarms:,} alarms; captioners status {run.directory} shows them", err=True)
     if any(str(member.captioner).startswith("random") for member in recipe.members):
         typer.echo("the weights are random: the words mean nothing, every step is the real one")

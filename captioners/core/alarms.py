@@ -1,13 +1,15 @@
-"""Alarms: what needs a look in a run although every rule was kept; they stand in ledger entries, or follow from them."""
+"""Alarms: what needs a look in a run though every rule was kept; they stand in ledger entries, or follow from them."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from captioners.core import sums
 from captioners.core.frequent import Frequent
-from captioners.core.ledger import Entry
 
-PLACEHOLDER_SHARE, FEWEST_PLACEHOLDERS = 0.01, 20
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHARE, FEWEST = 0.01, 20
 """One file that makes such a share of a run's pictures, at least so many, stands in for pictures that are gone."""
 
 
@@ -18,9 +20,7 @@ class Alarm:
     name: str
     """same_caption, blind or placeholder."""
     member: str
-    """Empty where it is about the pictures."""
     shard: str
-    """Empty where it is about the whole run."""
     text: str
     """One line for people."""
     share: float
@@ -31,24 +31,19 @@ class Alarm:
         return asdict(self)
 
 
-def run_alarms(entries: Iterable[Entry]) -> list[Alarm]:
-    """Return the alarms in the entries of a run, and one for each picture that is there over and over in all of it.
+def placeholders(table: "pa.Table") -> list[Alarm]:
+    """Return an alarm for each picture that is there over and over in all of a run, by its ledger's table."""
+    once = sums.one_layer_each(table)  # every member sees the same pictures
+    seen = Frequent()
+    seen.add({}, int((sums.numbers(once, "read") - sums.numbers(once, "quarantined")).sum()))
+    for _, sha256, count in zip(*sums.tally(once, "repeated"), strict=True):
+        seen.add({sha256: int(count)}, 0)
+    return [_placeholder(sha256, count, seen.total) for sha256, count in seen.above(SHARE, FEWEST)]
 
-    But for the alarms themselves, memory does not grow with the run.
-    """
-    found: list[Alarm] = []
-    layers: dict[str, Frequent] = {}
-    for entry in entries:
-        found += [Alarm(**alarm) for alarm in entry.alarms]
-        seen = layers.setdefault(entry.layer, Frequent())
-        seen.add(entry.repeated, entry.counts.read - entry.counts.quarantined)
-    # All members see the same pictures; one has seen the most so far.
-    pictures = max(layers.values(), key=lambda seen: seen.total, default=Frequent())
-    for sha256, count in pictures.above(PLACEHOLDER_SHARE, FEWEST_PLACEHOLDERS):
-        share = count / pictures.total
-        text = (
-            f"the same file is {count:,} of {pictures.total:,} pictures ({share:.1%}; sha256 {sha256}): "
-            "does it stand in for missing ones? `rules.placeholder: drop` leaves such pictures out"
-        )
-        found.append(Alarm(name="placeholder", member="", shard="", text=text, share=share))
-    return found
+
+def _placeholder(sha256: str, count: int, total: int) -> Alarm:
+    text = (
+        f"the same file is {count:,} of {total:,} pictures ({count / total:.1%}; sha256 {sha256}): does it stand in "
+        "for missing ones? `rules.placeholder: drop` leaves such pictures out"
+    )
+    return Alarm(name="placeholder", member="all members", shard="all shards", text=text, share=count / total)

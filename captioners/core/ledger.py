@@ -166,7 +166,7 @@ class Ledger:
             UserError: an entry is damaged; it names the file, whose removal makes its unit be done again.
         """
         for name, text in self.texts(layers):
-            entry = _parsed(text, self._place.at(name))
+            entry = self.parsed(name, text)
             if entry is not None:
                 yield entry
 
@@ -187,6 +187,10 @@ class Ledger:
     def read(self, name: str) -> Entry | None:
         """Return the entry of that small file; None if its name is taken and not yet filled. Raises as `entries`."""
         return _parsed(self._place.read(name), self._place.at(name))
+
+    def parsed(self, name: str, text: bytes) -> Entry | None:
+        """Return the entry of a name and text of `texts`; raises as `entries` does."""
+        return _parsed(text, self._place.at(name))
 
     def table(self) -> "pa.Table":
         """Return all entries in columns (`core.segments.columns`): millions of them in seconds."""

@@ -7,6 +7,8 @@ layers/MEMBER/layer.json         what the layer is
 layers/MEMBER/SHARD.PART.ATTEMPT.parquet    its rows, for readers only through the ledger
 quarantine/MEMBER/SHARD.PART.ATTEMPT.jsonl  what could not be read, and why
 ledger/MEMBER/SHARD.PART.json    one entry per finished unit
+segments/000000.parquet          many such entries, rolled together
+leases/ failed/ canary/ logs/    who is at what, what is set aside, what workers said
 """
 
 import json
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioners.core import faults, layers, records
-from captioners.core.errors import CaptionersError, NotFoundError, UserError, near
+from captioners.core.errors import NotFoundError, UserError, near
 from captioners.core.ledger import Entry, Ledger, slug
 from captioners.core.stopping import shielded
 from captioners.core.storage import Place
@@ -67,18 +69,22 @@ class RunDir:
         """Return the resolved recipe of the last start."""
         return self.place.read("recipe.yaml").decode()
 
-    def freeze(self, shards: Sequence[Mapping[str, Any]]) -> None:
-        """Add shards to the frozen inputs: only what `inputs` does not hold yet.
+    def freeze(self, shards: Sequence[Mapping[str, Any]], after: int | None = None) -> bool:
+        """Add shards to the frozen inputs, only what `inputs` does not hold yet; return whether they are in.
 
-        Raises:
-            CaptionersError: another process froze inputs at the same moment; the same command then continues.
+        Args:
+            after: how many times shards had been frozen (`freezings`) when these were chosen; default: until now. If
+                another process froze some since, these are not in, and have to be chosen anew.
         """
         if not shards:
-            return
-        number = sum(1 for _ in self.place.names("inputs"))
+            return True
+        number = self.freezings() if after is None else after
         text = "".join(json.dumps(shard, sort_keys=True, ensure_ascii=False) + "\n" for shard in shards)
-        if not self.place.create(f"inputs/{number:05d}.jsonl", text.encode()):
-            raise CaptionersError(f"{self.url}: another process is freezing inputs; run the same command again")
+        return self.place.create(f"inputs/{number:05d}.jsonl", text.encode())
+
+    def freezings(self) -> int:
+        """Return how many times shards were frozen."""
+        return sum(1 for _ in self.place.names("inputs"))
 
     def inputs(self) -> list[dict[str, Any]]:
         """Return the frozen shards, as they were frozen."""
@@ -95,6 +101,26 @@ class RunDir:
         for entry in self.ledger.entries(members):
             if known.get(entry.layer) == entry.fingerprint:
                 yield entry
+
+    def table(self) -> "pyarrow.Table":
+        """Return the entries that belong to layers of this run in columns; see `core.sums`."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self.ledger.table()
+        chosen = pa.array([False] * len(table), pa.bool_())
+        for layer in self.layers():
+            same = pc.and_(pc.equal(table["layer"], layer.name), pc.equal(table["fingerprint"], layer.fingerprint))
+            chosen = pc.or_(chosen, same)
+        return table.filter(chosen)
+
+    def example(self, unit: tuple[str, str, int], reason: str) -> str:
+        """Return what was wrong with a sample that a unit could not read for that reason, or an empty text."""
+        entry = self.ledger.find(*unit)
+        if entry is None or not entry.quarantine_file:
+            return ""
+        records = map(json.loads, self.place.read(entry.quarantine_file).decode().splitlines())
+        return next((str(record["error"]) for record in records if record["reason"] == reason), "")
 
     def commit(
         self,
@@ -152,7 +178,7 @@ class RunDir:
         except NotFoundError:
             raise UserError(
                 f"{self.place.at(entry.file)}: the ledger names this file and it is gone; "
-                f"remove {self.place.at(Ledger.name(entry.layer, entry.shard, entry.part))} to make it again"
+                f"remove {self.ledger.where(entry)} to make it again"
             ) from None
         return records.from_bytes(data, self.place.at(entry.file))
 

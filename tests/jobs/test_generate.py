@@ -49,6 +49,9 @@ def work(monkeypatch):
         for request in requests:
             draws = range(request.first_draw, request.first_draw + request.draws)
             stream = request.stream
+            if stream.member == "canary":
+                yield request
+                continue
             asked.extend((stream.member, stream.image_sha256, draw, request.attempt) for draw in draws)
             yield request
 

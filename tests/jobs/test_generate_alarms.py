@@ -1,14 +1,14 @@
 """Alarms of generate: one caption for much of a unit, a blind captioner, pictures that stand in for missing ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from types import SimpleNamespace
 
-import pytest
 from PIL import Image
 
-from captioners.core.alarms import FEWEST_PLACEHOLDERS, Alarm, run_alarms
-from captioners.core.ledger import Counts, Entry
+from captioners.core.alarms import FEWEST, placeholders
+from captioners.core.ledger import Counts
+from captioners.core.segments import table_of
 from captioners.jobs.generate.alarms import PICTURES, Seen, blind, marked, pictures_of, repeated, same_caption
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.kinds.captioner import Result
@@ -76,7 +76,7 @@ def seen(count=PICTURES):
 def test_captions_that_do_not_change_when_pictures_are_swapped_are_an_alarm():
     said = recipe()
     (alarm,) = blind(Captioner(sees=0), said.members[0], seen(), 7, "0.tar")
-    assert (alarm.name, alarm.member, alarm.share) == ("blind", "a", 1.0) and "member a is blind" in alarm.text
+    assert (alarm.name, alarm.member, alarm.share) == ("blind", "a", 1.0) and "is blind" in alarm.text
     assert blind(Captioner(sees=1), said.members[0], seen(), 7, "0.tar") == [], "one that changes suffices"
     assert blind(Captioner(sees=99), said.members[0], seen(), 7, "0.tar") == []
 
@@ -138,24 +138,23 @@ def test_a_blind_member_is_told_by_its_unit_too(tmp_path):
     assert [alarm["name"] for alarm in entry.alarms] == ["same_caption"]
 
 
-def entry(layer, part, counts=None, **more):
-    return Entry(
-        layer=layer, fingerprint="f", shard="0.tar", part=part, start=0, stop=1, last=False, file="", digest="",
-        counts=counts or Counts(read=500, captioned=500, rows=500), **more,
-    )  # fmt: skip
+def table(*units):
+    """The ledger's table of units of 500 pictures, given as (layer, part, repeated)."""
+    entries = [
+        {
+            "layer": layer, "fingerprint": "f", "shard": "0.tar", "part": part, "start": 0, "stop": 500, "last": False,
+            "counts": {"read": 500, "captioned": 500, "filtered": 0, "quarantined": 0, "rows": 500},
+            "repeated": repeated,
+        }
+        for layer, part, repeated in units
+    ]  # fmt: skip
+    return table_of([(f"{entry['layer']}.{entry['part']}", entry) for entry in entries])
 
 
 def test_a_picture_all_over_a_run_is_an_alarm_though_no_unit_has_much_of_it():
-    units = [entry(layer, part, repeated={"abc": 6}) for layer in "ab" for part in range(5)]
-    (alarm,) = run_alarms(units)
+    units = [(layer, part, {"abc": 6, "rare": 3 * (part == 0)}) for layer in "ab" for part in range(5)]
+    (alarm,) = placeholders(table(*units))
     assert alarm.name == "placeholder" and "30 of 2,500 pictures (1.2%; sha256 abc)" in alarm.text
-    assert run_alarms([replace(unit, repeated={"abc": 4}) for unit in units]) == [], "below one in a hundred"
-    assert FEWEST_PLACEHOLDERS > 6 * 3 and run_alarms(units[:3]) == [], "too few to judge by"
-
-
-def test_alarms_of_entries_come_back_as_they_were_stored():
-    kept = Alarm(name="blind", member="a", shard="0.tar", text="member a is blind", share=1.0)
-    assert run_alarms([entry("a", 0, alarms=[kept.record()])]) == [kept]
-    assert run_alarms([]) == []
-    with pytest.raises(TypeError):
-        run_alarms([entry("a", 0, alarms=[{"name": "blind"}])])
+    assert placeholders(table(*[(*unit[:2], {"abc": 4}) for unit in units])) == [], "below one in a hundred"
+    assert FEWEST > 6 * 3 and placeholders(table(*units[:3])) == [], "too few to judge by"
+    assert placeholders(table()) == []

@@ -1,14 +1,18 @@
 """captioners/jobs/runs/status.py: done and left, lost and why, and where the time went."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from captioners.core.errors import NotFoundError
-from captioners.core.ledger import Ledger
-from captioners.jobs.runs.status import status
+from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.segments import table_of
+from captioners.core.set_aside import Failed, clear_failed, set_aside
+from captioners.jobs.runs.pace import pace
+from captioners.jobs.runs.status import clear_orphans, status
 from tests.runs_fixture import make_run
 
 
@@ -95,11 +99,77 @@ def test_files_of_a_stopped_worker_are_counted(run):
     assert (found.orphans, found.drafts) == (1, 1)
 
 
-def test_a_file_that_cannot_be_read_leaves_only_the_kept_captions_unknown(run):
-    entry = next(entry for entry in run.entries(["broad"]) if entry.flags)
-    run.place.remove(entry.file)
+def test_only_the_ledger_is_read(run):
+    for name in list(run.place.names("layers")):
+        if not name.endswith("layer.json"):
+            run.place.remove(name)
+    assert of(status(run.url), "broad").kept == 45
+
+
+def test_entries_that_do_not_say_what_was_kept_leave_it_unknown_where_there_are_flags(run):
+    """Entries of older versions."""
+    for entry in list(run.entries()):
+        text = json.dumps(asdict(replace(entry, kept=None, flags=entry.flags if entry.layer == "broad" else {})))
+        run.place.write(Ledger.name(entry.layer, entry.shard, entry.part), text.encode())
     assert of(status(run.url), "broad").kept is None
     assert of(status(run.url), "brief").kept == 48
+
+
+def test_rolled_into_segments_the_ledger_says_the_same(run):
+    before = replace(status(run.url), files={})
+    assert Ledger(run.place).compact(least=1) == 6
+    assert replace(status(run.url), files={}) == before
+
+
+def test_orphans_are_cleared_when_they_are_old_enough(run):
+    files = [Path(run.place.at(f"layers/broad/{name}")) for name in ("drawn.00000.bbbbbbbb.parquet", ".01234567.part")]
+    for file in files:
+        file.write_bytes(b"x")
+    assert clear_orphans(run.url) == 0, "they may belong to a worker"
+    for file in files:
+        os.utime(file, (1, 1))
+    assert clear_orphans(run.url) == 2 and not any(file.exists() for file in files)
+    found = status(run.url)
+    assert (found.orphans, found.drafts) == (0, 0) and len(run.captions()) == 96
+
+
+def test_alarms_and_what_is_set_aside_are_told(run):
+    entry = next(run.entries(["broad"]))
+    alarm = {"name": "same_caption", "text": "one caption for 90% of the shard"}
+    text = json.dumps(asdict(replace(entry, alarms=[alarm, alarm])))
+    run.place.write(Ledger.name(entry.layer, entry.shard, entry.part), text.encode())
+    failed = Failed(name="drawn.1", shard="drawn", members=("broad",), deaths=3, how="by signal 9", when="")
+    set_aside(run, failed)
+    found = status(run.url)
+    assert (found.alarms_count, found.failed) == (2, [failed])
+    assert found.alarms[0] == {"layer": "broad", "shard": entry.shard, **alarm}
+    assert clear_failed(run) == 1 and status(run.url).failed == []
+
+
+def stored(worker, minute, seconds=30.0, read=100):
+    return asdict(
+        Entry(
+            layer="a", fingerprint="f", shard=f"{worker}-{minute}", part=0, start=0, stop=read, last=True, digest="",
+            counts=Counts(read=read, captioned=read, rows=read), file="", seconds={"decoding": seconds}, worker=worker,
+            finished=f"2026-01-02T03:{minute:02d}:30+00:00",
+        )
+    )  # fmt: skip
+
+
+def test_the_pace_of_the_last_hour_gives_the_time_left_and_names_slow_workers():
+    """By hand: two workers store 100 samples each minute, over ten minutes and the half before; a third is slow."""
+    entries = [stored(worker, minute) for worker in ("a", "b") for minute in range(11)]
+    entries += [stored("slow", minute, seconds=600.0) for minute in (3, 6, 9)]
+    entries[0]["finished"] = "2026-01-02T01:00:00+00:00"  # long before
+    found = pace(table_of([(str(number), entry) for number, entry in enumerate(entries)]), left=10_000)
+    # 21 + 3 units of 100 samples; the first began 600 s before 03:03:30, the last ended at 03:10:30.
+    assert found.samples_per_second == pytest.approx(2400 / 1020)
+    assert found.eta_s == pytest.approx(10_000 / (2400 / 1020))
+    assert found.eta_range_s[0] < found.eta_s < found.eta_range_s[1]
+    assert found.workers == 3
+    (slow,) = found.slow
+    assert (slow.worker, slow.images_per_second, slow.median) == ("slow", pytest.approx(1 / 6), pytest.approx(10 / 3))
+    assert pace(table_of([]), 5) is None
 
 
 def test_units_of_a_layer_that_is_not_the_run_s_do_not_count(run):

@@ -42,7 +42,7 @@ def same_caption(member: str, shard: str, rows: Iterable[Row]) -> list[Alarm]:
     share = len(having) / max(len(pictures), 1)
     if len(pictures) < FEWEST_IMAGES or share < SAME_SHARE:
         return []
-    line = f"member {member}, shard {shard}: {len(having):,} of {len(pictures):,} different pictures have the same "
+    line = f"{len(having):,} of {len(pictures):,} different pictures have the same "
     return [Alarm(name="same_caption", member=member, shard=shard, text=f"{line}caption, {text[:80]!r}", share=share)]
 
 
@@ -63,7 +63,7 @@ def _marked(row: Row, placeholder: bool, rules: Rules) -> Row:
     if flags == row["flags"]:
         return row
     keep = row["finish"] != "error" and not rules.refused(flags)  # type: ignore[arg-type]
-    return {**row, "flags": flags, "keep": keep}  # type: ignore[typeddict-item]
+    return {**row, "flags": flags, "keep": keep}
 
 
 def _pictures(rows: Iterable[Row]) -> Counter[str]:

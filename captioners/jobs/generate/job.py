@@ -3,19 +3,21 @@
 The same command resumes: a pilot, then the rest; more shards; one more member; other workers or batches.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from captioners.core.alarms import Alarm, run_alarms
+from captioners.core import sums
+from captioners.core.alarms import placeholders
 from captioners.core.errors import InterruptedRunError
-from captioners.core.ledger import Counts, Entry
+from captioners.core.leases import Leases
+from captioners.core.ledger import Counts
 from captioners.core.progress import Progress
-from captioners.core.run_dir import RunDir
+from captioners.core.set_aside import Failed, failed_units
 from captioners.core.stopping import stoppable
-from captioners.executors.local import run_tasks
-from captioners.jobs.generate.setup import Started, finished_shards, start
-from captioners.jobs.generate.watch import Watch
+from captioners.jobs.generate.claims import Claims
+from captioners.jobs.generate.roller import Roller
+from captioners.jobs.generate.setup import Started, start
+from captioners.jobs.generate.watch import WINDOW, Watch
 from captioners.jobs.generate.worker import Setting, Task, work
 from captioners.jobs.recipes.generate import GenerateRecipe
 
@@ -39,8 +41,10 @@ class GenerateRun:
 
     quarantined: float = 0.0
     """Share of samples that could not be read, or of shards with a fault, whichever is larger."""
-    alarms: list[Alarm] = field(default_factory=list)
-    """What needs a look though every rule was kept."""
+    failed: list[Failed] = field(default_factory=list)
+    """Shards that are set aside, for they kill workers."""
+    alarms: int = 0
+    """In the entries of the whole run, or following from them."""
 
 
 def generate(
@@ -64,16 +68,17 @@ def generate(
     """
     with stoppable():
         started = start(recipe, name, say)
-        entries = list(started.run.entries())
-        done = finished_shards(entries)
+        executor = recipe.executor.open(recipe.workers)
+        table = started.run.table()
+        done = sums.whole_shards(table)
         tasks = [
             Task(number, shard)
             for number, members in enumerate(recipe.passes)
             for shard in started.shards
             if any((member.called, shard.path) not in done for member in members)
         ]
-        before = sum(entry.counts.rows for entry in entries)
-        watch = Watch(tasks, entries, recipe.quarantine_ceiling, show)
+        before = sum(counts.rows for counts in sums.by_layer(table).values())
+        watch = Watch(tasks, sums.last_shards(started.run.ledger, table, WINDOW), recipe.quarantine_ceiling, show)
         say(_plan(recipe, started, tasks, before))
         setting = Setting(
             recipe=recipe,
@@ -83,9 +88,13 @@ def generate(
             loaded=started.loaded,
         )
         try:
-            run_tasks(work, setting, tasks, workers=recipe.workers, tell=watch, finished=watch.finished, notice=say)
+            with Leases(started.run.place) as leases, Roller(started.run.place) as roller:
+                claims = Claims(started.run, tasks, recipe.passes, leases, done=watch.finished, say=say)
+                executor.run(work, setting, claims, roller.heard(watch), say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None
+        finally:
+            setting.station.close()
     return _summary(started, watch.progress, before)
 
 
@@ -111,23 +120,12 @@ def _stopped(started: Started, progress: Progress) -> str:
 
 
 def _summary(started: Started, progress: Progress, before: int) -> GenerateRun:
+    table = started.run.table()
     run = GenerateRun(started.run.url, len(started.shards), started.frozen, progress, before=before)
-    units: dict[tuple[str, int], Entry] = {}
-    run.alarms = run_alarms(started.run.entries())
-    for entry in started.run.entries():
-        run.stored[entry.layer] = run.stored.get(entry.layer, Counts()) + entry.counts
-        units.setdefault((entry.shard, entry.part), entry)  # what cannot be read, no member can
-    for entry in units.values():
-        for reason, number in entry.reasons.items():
-            before_it, example = run.reasons.get(reason) or (0, _example(started.run, entry, reason))
-            run.reasons[reason] = before_it + number, example
-    counts = sum((entry.counts for entry in units.values()), Counts())
-    faulty = {entry.shard for entry in units.values() if sum(entry.reasons.values()) > entry.counts.quarantined}
-    shards = {entry.shard for entry in units.values()}
-    run.quarantined = max(counts.quarantined / max(counts.read, 1), len(faulty) / max(len(shards), 1))
+    run.stored = sums.by_layer(table)
+    for lost in sums.quarantine(table):
+        run.reasons[lost.reason] = lost.count, started.run.example(lost.unit, lost.reason)
+    run.quarantined = max(sums.lost_shares(table))
+    run.failed = failed_units(started.run)
+    run.alarms = int(sums.numbers(table, "alarms").sum()) + len(placeholders(table))
     return run
-
-
-def _example(run: RunDir, entry: Entry, reason: str) -> str:
-    records = map(json.loads, run.place.read(entry.quarantine_file).decode().splitlines())
-    return next((str(record["error"]) for record in records if record["reason"] == reason), "")

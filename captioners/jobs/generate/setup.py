@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -14,10 +14,9 @@ from typing import Any
 from captioners.core import layers
 from captioners.core.errors import UserError
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
-from captioners.core.run_dir import RunDir, is_complete
+from captioners.core.run_dir import RunDir
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
@@ -52,8 +51,7 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
     check_members(recipe)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
     _check_output(recipe, run)
-    frozen = [Shard(**found) for found in run.inputs()]
-    shards = recipe.source.open().shards(frozen)
+    _shards(run, recipe)  # what is wrong with them is said before a captioner is loaded
     claimed, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
     try:
@@ -66,10 +64,25 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
         say(f"unit_samples stays {settled['unit_samples']}, as the run began")
-    run.freeze([asdict(shard) for shard in shards[len(frozen) :]])
+    shards = _frozen(run, recipe)
     run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
     _link_latest(run)
     return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, loaded)
+
+
+def _shards(run: RunDir, recipe: GenerateRecipe) -> tuple[list[Shard], int]:
+    """Return the shards of the run, those frozen first, and how many those are."""
+    frozen = [Shard(**found) for found in run.inputs()]
+    return recipe.source.open().shards(frozen), len(frozen)
+
+
+def _frozen(run: RunDir, recipe: GenerateRecipe) -> list[Shard]:
+    """Return the shards of the run, now frozen: in one order for all processes that start at the same moment."""
+    while True:
+        freezings = run.freezings()
+        shards, frozen = _shards(run, recipe)
+        if run.freeze([asdict(shard) for shard in shards[frozen:]], freezings):
+            return shards
 
 
 def check_members(recipe: GenerateRecipe) -> None:
@@ -146,14 +159,6 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> La
         "package": version("captioners"),
     }
     return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)
-
-
-def finished_shards(entries: Iterable[Entry]) -> set[tuple[str, str]]:
-    """Return (layer, shard) of all shards whose every part is stored."""
-    parts: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        parts.setdefault((entry.layer, entry.shard), []).append(entry)
-    return {unit for unit, found in parts.items() if is_complete(found)}
 
 
 def _link_latest(run: RunDir) -> None:

@@ -1,6 +1,5 @@
 """What a worker of `generate` does: load a pass's captioner, stream shards through it, store units, tell of it."""
 
-import errno
 import os
 import platform
 import time
@@ -12,16 +11,21 @@ from importlib.metadata import version
 from itertools import chain, groupby
 from typing import Any
 
+from captioners.core import faults
 from captioners.core.alarms import Alarm
-from captioners.core.errors import InterruptedRunError, UserError
+from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
+from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
 from captioners.core.ledger import Entry
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
+from captioners.jobs.generate import canary
 from captioners.jobs.generate.alarms import blind, pictures_of
+from captioners.jobs.generate.heartbeat import Heartbeat
 from captioners.jobs.generate.loading import budget_of, load
+from captioners.jobs.generate.station import Station
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
@@ -32,7 +36,6 @@ _MB = 10**6
 _TELL_EVERY_S = 0.5
 _MOST_DECODERS = 8
 _EXAMPLES = 5
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Task:
     number: int
     """Which pass."""
     shard: Shard
+    alone: bool = False
+    """Whether it may have killed a worker, and so is tried with no other beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,8 @@ class Setting:
     layers: Mapping[str, Layer]
     loaded: dict[int, Captioner] = field(default_factory=dict)
     """Pass -> its captioner, where it is loaded already in this process."""
+    station: Station = field(default_factory=Station)
+    """Of this process."""
 
 
 @dataclass
@@ -85,26 +92,28 @@ def work(
 
     Raises:
         InterruptedRunError: the machine failed, not the data: the same command continues.
+        WorkerOutError: this machine captions otherwise than the run's first worker did.
     """
+    recipe, station = setting.recipe, setting.station
+    log = station.begin(setting.run, rank, f"captioners {version('captioners')}; {recipe.device}")
     try:
-        for number, same in groupby(tasks, key=lambda task: task.number):
-            captioner = open_captioner(setting, number, rank)
-            Pass(setting, number, captioner, tell).run(same, finished)
-            captioner.close()
-    except (RuntimeError, OSError) as error:
-        if failing_machine(error):
-            said = " ".join(str(error).split())[:200]
-            raise InterruptedRunError(
-                f"the machine failed ({said}); what is stored stays: run the same command again"
-            ) from error
-        raise
-
-
-def failing_machine(error: RuntimeError | OSError) -> bool:
-    """Whether an error is the disk's or the GPU's (a full disk has a message of its own), and not a bug."""
-    if isinstance(error, OSError):
-        return error.errno not in _NO_SPACE
-    return "CUDA" in str(error)
+        with Heartbeat(recipe.patience_s, log.error) as heart:
+            paced = heart.resting(tasks)
+            # A pass ends where the canary is due, which is looked at between two streams.
+            for (number, _), same in groupby(paced, key=lambda task: (task.number, station.round(recipe.canary_units))):
+                captioner = station.captioner(number, partial(open_captioner, setting, number, rank))
+                if station.canary_due(number, recipe.canary_units):
+                    canary.look(RunDir(setting.run).place, captioner, environment_of(captioner))
+                with heart.at_work():
+                    Pass(setting, number, captioner, tell, heart).run(same, finished)
+    except BaseException as error:
+        station.end(error)
+        reason = is_infrastructure(error) if isinstance(error, Exception) else None
+        if reason is None or reason == "no space" or isinstance(error, CaptionersError):
+            raise
+        raise InterruptedRunError(
+            f"the machine failed, {reason} ({words(error)}); what is stored stays: run the same command again"
+        ) from error
 
 
 def open_captioner(setting: Setting, number: int, rank: int) -> Captioner:
@@ -153,8 +162,15 @@ def environment_of(captioner: Captioner) -> dict[str, str]:
 class Pass:
     """One pass in one worker."""
 
-    def __init__(self, setting: Setting, number: int, captioner: Captioner, tell: Callable[[Any], None]) -> None:
-        self.setting, self.captioner, self.tell = setting, captioner, tell
+    def __init__(
+        self,
+        setting: Setting,
+        number: int,
+        captioner: Captioner,
+        tell: Callable[[Any], None],
+        heart: Heartbeat | None = None,
+    ) -> None:
+        self.setting, self.captioner, self.tell, self.heart = setting, captioner, tell, heart
         self.members = setting.recipe.passes[number]
         self.run_dir = RunDir(setting.run)
         self.facts = {m.called: facts_of(setting.layers[m.called], captioner) for m in self.members}
@@ -186,9 +202,11 @@ class Pass:
             clock=self.clock,
         )
         with pool:
-            works = (Work(task.shard, partial(finished, task)) for task in tasks)
+            works = (self._begun(task, finished) for task in tasks)
             for _ in stream.run(self.captioner, works):
                 self.captions += 1
+                if self.heart is not None:
+                    self.heart.beat()
                 if time.monotonic() - self.told > _TELL_EVERY_S:
                     self.images = stream.images
                     self._tell_progress()
@@ -205,6 +223,10 @@ class Pass:
         for member in self.members:
             self.alarms[member.called] = blind(self.captioner, member, pictures, recipe.seed, first.shard.path)
         return chain([first], tasks)
+
+    def _begun(self, task: Task, finished: Callable[[Task], None]) -> Work:
+        faults.point(f"begin {task.shard.path}")
+        return Work(task.shard, partial(finished, task))
 
     def _decoders(self) -> int:
         recipe = self.setting.recipe
@@ -224,6 +246,8 @@ class Pass:
             entry,
             alarms=[*entry.alarms, *(alarm.record() for alarm in self.alarms.pop(member.called, ()))],
             environment=self.environment,
+            kept=sum(row["keep"] for row in rows),
+            worker=self.setting.station.worker,
             seconds=unit,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -232,6 +256,9 @@ class Pass:
                 entry, rows, self.facts[member.called], part.quarantined, self.setting.recipe.format
             )
         self._tell_progress()
+        self.setting.station.stored()
+        if self.heart is not None:
+            self.heart.stored(part)
         if stored is not None:
             self.tell(Stored(stored, tuple(part.quarantined[:_EXAMPLES])))
 

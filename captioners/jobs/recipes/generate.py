@@ -10,6 +10,7 @@ from captioners.core.recipe import job_recipes
 from captioners.core.records import Format
 from captioners.data.choices import AnySource
 from captioners.decoding.values import Decoding, Sample, draws_problem
+from captioners.executors.options import AnyExecutor, LocalOptions
 from captioners.images.decode import MAX_PIXELS, Profile
 from captioners.jobs.recipes.caption import CONTEXT_NAMES, context_problem
 from captioners.kinds.choices import AnyCaptioner, name_of
@@ -98,6 +99,8 @@ class GenerateRecipe(Options):
     """Samples that are committed together; fixed at the run's first start."""
     quarantine_ceiling: float = operation(0.05, ge=0, le=1)
     """Share of samples (or of shards) that may be unreadable among 50 shards before the run stops."""
+    executor: AnyExecutor = operation(LocalOptions(), validate_default=True)
+    """Where workers run: local, ray or slurm, or a mapping: `{kind: ray, address: auto, most: 64}`."""
     workers: int = operation(1, ge=1)
     """Processes that caption, each with its own captioner; they share the machine's threads and GPUs."""
     decode_workers: int | None = operation(None, ge=0)
@@ -108,6 +111,10 @@ class GenerateRecipe(Options):
     """Memory that all workers together may plan with, in GB; what the device has free when absent."""
     device: str = operation("auto")
     """auto, cpu, cuda or cuda:N; with several GPUs and workers, auto gives each worker one of them."""
+    patience_s: float = operation(600.0, gt=0)
+    """Seconds that a worker may show no sign of life, or (if 10 times the median is less) take for a unit."""
+    canary_units: int = operation(200, ge=0)
+    """Units after which each worker captions the canary photos again, as at its start; 0: never."""
     output: str | None = operation(None)
     """The run's folder; below `runs/` when absent."""
 

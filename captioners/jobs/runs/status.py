@@ -1,15 +1,32 @@
-"""How far a run is: done and left for each member, what was lost and why, where the time went; nothing is changed."""
+"""How far a run is: done and left for each member, what was lost and why, where the time went; nothing is changed.
 
-from collections import Counter
+Only the ledger is read, and one quarantine file for each reason: a run of millions of units takes seconds.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from captioners.core.alarms import Alarm, run_alarms
-from captioners.core.errors import UserError
+from captioners.core import sums
+from captioners.core.alarms import placeholders
 from captioners.core.layers import Layer
-from captioners.core.ledger import Counts, Entry
-from captioners.core.run_dir import RunDir, is_complete, open_run
+from captioners.core.ledger import Counts
+from captioners.core.run_dir import RunDir, open_run
+from captioners.core.set_aside import Failed, failed_units
+from captioners.jobs.runs.pace import Pace, pace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ORPHANS_UP_TO = 20_000
+"""Units of a run up to which files that no entry names are counted; they are found by listing every file."""
+
+SAFE_AGE_S = 24 * 3600.0
+"""Files younger than this may belong to a worker that is about to enter them into the ledger."""
+
+_ALARMS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +39,7 @@ class MemberStatus:
     units_done: int
     counts: Counts
     kept: int | None
-    """Captions that no rule refused; None if a file of captions cannot be read, which `verify` explains."""
+    """Captions that no rule refused; None if entries of an older version, which do not say it, have flags."""
     left: int
     """Samples still to read in the shards whose size is known."""
     unknown_shards: int
@@ -51,9 +68,13 @@ class Status:
     """Of all frozen shards; None as long as one of them was not counted."""
     members: Sequence[MemberStatus]
     quarantine: Sequence[Lost]
-    alarms: Sequence[Alarm]
-    orphans: int
-    """Files that no ledger entry names."""
+    failed: Sequence[Failed]
+    """Shards that are set aside, for they kill workers."""
+    alarms: Sequence[Mapping[str, Any]]
+    """The first of them, each with its layer and shard."""
+    alarms_count: int
+    orphans: int | None
+    """Files that no ledger entry names; None in a run of so many units that they are not looked for."""
     drafts: int
     """Files that are being written, or that a killed worker left half written; not looked for in object stores."""
     seconds: Mapping[str, float]
@@ -62,6 +83,8 @@ class Status:
     """Of one worker, an image counted once for members that share a captioner; None before the first unit."""
     captions_per_second: float | None
     """Of one worker."""
+    pace: Pace | None
+    """Of all workers of the last hour with work in it."""
     finished: str
     """When the last unit was stored, UTC."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -79,28 +102,38 @@ def status(given: str) -> Status:
     Raises:
         NotFoundError: no such run. UserError: one of its files is damaged; says which.
     """
+    import pyarrow.compute as pc
+
     run = open_run(given)
-    entries = list(run.entries())
-    sizes = _sizes(run.inputs(), entries)
+    table, inputs = run.table(), run.inputs()
+    whole = sums.whole_shards(table)
+    sizes = _sizes(inputs, whole)
     known = [size for size in sizes.values() if size is not None]
-    members = [_member(run, layer, [e for e in entries if e.layer == layer.name], sizes) for layer in run.layers()]
-    seconds: Counter[str] = Counter()
-    for entry in entries:
-        seconds.update(entry.seconds)
-    spent = sum(seconds.values())
+    members = [_member(table, layer, whole, sizes) for layer in run.layers()]
+    _, activities, seconds = sums.tally(table, "seconds")
+    shares = sums.totals(zip(activities, seconds, strict=True))
+    spent = sum(shares.values())
+    small = len(table) <= ORPHANS_UP_TO
+    over_all = placeholders(table)
     return Status(
         run=run.url,
         shards=len(sizes),
         samples=sum(known) if len(known) == len(sizes) else None,
         members=members,
-        quarantine=_lost(run),
-        alarms=run_alarms(entries),
-        orphans=len(run.orphans()),
-        drafts=sum(1 for _ in run.place.local.rglob(".*.part")) if run.place.local else 0,
-        seconds=dict(seconds.most_common()),
+        quarantine=[
+            Lost(reason=lost.reason, count=lost.count, example=run.example(lost.unit, lost.reason))
+            for lost in sums.quarantine(table)
+        ],
+        failed=failed_units(run),
+        alarms=[*({"layer": alarm.member, **alarm.record()} for alarm in over_all), *_alarms(run, table)],
+        alarms_count=int(sums.numbers(table, "alarms").sum()) + len(over_all),
+        orphans=len(run.orphans()) if small else None,
+        drafts=sum(1 for _ in run.place.local.rglob(".*.part")) if run.place.local and small else 0,
+        seconds=shares,
         images_per_second=_images(run, members) / spent if spent else None,
         captions_per_second=sum(member.counts.rows for member in members) / spent if spent else None,
-        finished=max((entry.finished for entry in entries), default=""),
+        pace=pace(table, sum(member.left for member in members)),
+        finished=pc.max(table["finished"]).as_py() or "",
         files={
             "captions": f"{run.place.at('layers')}/MEMBER/",
             "quarantine": f"{run.place.at('quarantine')}/MEMBER/",
@@ -109,36 +142,73 @@ def status(given: str) -> Status:
     )
 
 
-def _sizes(inputs: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> dict[str, int | None]:
+def clear_orphans(given: str, age_s: float = SAFE_AGE_S) -> int:
+    """Remove files that no entry names, and half-written ones, if they are older than `age_s`; return how many.
+
+    In an object store, which keeps no age that we ask for, only with `age_s` 0: then no worker may be at work.
+    """
+    run = open_run(given)
+    before = datetime.now(UTC) - timedelta(seconds=age_s)
+    names = run.orphans()
+    if run.place.local is not None:
+        names += [str(path.relative_to(run.place.local)) for path in run.place.local.rglob(".*.part")]
+    old = [name for name in names if age_s <= 0 or _older(run, name, before)]
+    for name in old:
+        run.place.remove(name)
+    return len(old)
+
+
+def _older(run: RunDir, name: str, before: datetime) -> bool:
+    if run.place.local is None:
+        return False
+    try:
+        return Path(run.place.at(name)).stat().st_mtime < before.timestamp()
+    except FileNotFoundError:
+        return False
+
+
+def _sizes(inputs: Sequence[Mapping[str, Any]], whole: sums.Whole) -> dict[str, int | None]:
     """Return each frozen shard's number of samples: as frozen, or as a member found that read it to its end."""
     sizes: dict[str, int | None] = {shard["path"]: shard.get("count") for shard in inputs}
-    sizes.update({entry.shard: entry.stop for entry in entries if entry.last})
+    sizes.update({shard: int(whole.sizes[at]) for shard, at in whole.shards.items() if whole.sizes[at] >= 0})
     return sizes
 
 
-def _member(run: RunDir, layer: Layer, entries: Sequence[Entry], sizes: Mapping[str, int | None]) -> MemberStatus:
-    parts: dict[str, list[Entry]] = {}
-    for entry in entries:
-        parts.setdefault(entry.shard, []).append(entry)
-    done = {shard for shard, found in parts.items() if is_complete(found)}
-    counts = sum((entry.counts for entry in entries), Counts())
-    open_shards = [shard for shard in sizes if shard not in done]
-    left = [
-        size - sum(entry.stop - entry.start for entry in parts.get(shard, ()))
-        for shard in open_shards
-        if (size := sizes[shard]) is not None
-    ]
+def _member(table: "pa.Table", layer: Layer, whole: sums.Whole, sizes: Mapping[str, int | None]) -> MemberStatus:
+    import pyarrow.compute as pc
+
+    mine = table.filter(pc.equal(table["layer"], layer.name))
+    row = whole.layers.get(layer.name)
+    done, read = (whole.done[row], whole.samples[row]) if row is not None else ((), ())
+    left = unknown = 0
+    for shard, size in sizes.items():
+        at = whole.shards.get(shard)
+        if row is None or at is None or not done[at]:
+            unknown += size is None
+            left += size - (int(read[at]) if row is not None and at is not None else 0) if size is not None else 0
+    _, words, counts = sums.tally(mine, "flags")
     return MemberStatus(
         name=layer.name,
         draws=layer.draws,
-        shards_done=len(done),
-        units_done=len(entries),
-        counts=counts,
-        kept=_kept(run, entries),
-        left=sum(left),
-        unknown_shards=sum(sizes[shard] is None for shard in open_shards),
-        flags=dict(sum((Counter(entry.flags) for entry in entries), Counter[str]()).most_common()),
+        shards_done=int(sum(done)),
+        units_done=len(mine),
+        counts=sums.by_layer(mine).get(layer.name, Counts()),
+        kept=_kept(mine),
+        left=left,
+        unknown_shards=unknown,
+        flags={flag: int(count) for flag, count in sums.totals(zip(words, counts, strict=True)).items()},
     )
+
+
+def _kept(table: "pa.Table") -> int | None:
+    """Sum the captions that stay. Only rows with a flag are ever refused, so a unit without flags keeps all."""
+    import numpy as np
+
+    silent = np.asarray(table["kept"].is_null())
+    flagged = np.bincount(sums.tally(table, "flags")[0], minlength=len(table)) > 0
+    if (silent & flagged).any():
+        return None
+    return int(np.where(silent, sums.numbers(table, "rows"), sums.numbers(table, "kept")).sum())
 
 
 def _images(run: RunDir, members: Sequence[MemberStatus]) -> int:
@@ -151,21 +221,14 @@ def _images(run: RunDir, members: Sequence[MemberStatus]) -> int:
     return sum(together.values())
 
 
-def _kept(run: RunDir, entries: Sequence[Entry]) -> int | None:
-    """Count the captions that stay. Only rows with a flag are ever refused, so a unit without flags is not read."""
-    kept = 0
-    for entry in entries:
-        try:
-            kept += run.rows(entry)["keep"].to_pylist().count(True) if entry.flags else entry.counts.rows
-        except UserError:
-            return None
-    return kept
+def _alarms(run: RunDir, table: "pa.Table") -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
 
-
-def _lost(run: RunDir) -> list[Lost]:
-    counts: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    for record in run.quarantine():
-        counts[record["reason"]] += 1
-        examples.setdefault(record["reason"], record["error"])
-    return [Lost(reason=reason, count=count, example=examples[reason]) for reason, count in counts.most_common()]
+    units = table.filter(pc.greater(table["alarms"], 0)).slice(0, _ALARMS).select(["layer", "shard", "part"])
+    found = (run.ledger.find(unit["layer"], unit["shard"], unit["part"]) for unit in units.to_pylist())
+    return [
+        {"layer": entry.layer, "shard": entry.shard, **alarm}
+        for entry in found
+        if entry is not None
+        for alarm in entry.alarms
+    ][:_ALARMS]

@@ -105,9 +105,9 @@ def _again(run: RunDir, sound: Sequence[Entry], samples: int, seed: int, found: 
 
 def _entries(run: RunDir, findings: list[str]) -> Iterator[tuple[str, Entry]]:
     """Yield each readable entry with its name; a damaged one is a finding."""
-    for name in run.place.names("ledger"):
+    for name, text in run.ledger.texts():
         try:
-            entry = run.ledger.read(name)
+            entry = run.ledger.parsed(name, text)
         except UserError as error:
             findings.append(str(error))
             continue

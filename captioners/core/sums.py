@@ -1,0 +1,174 @@
+"""Sums over a ledger's table (`Ledger.table`): millions of entries in seconds, without reading anything else."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from captioners.core.ledger import Counts, Entry, Ledger
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    Array = np.ndarray[Any, Any]
+
+Unit = tuple[str, str, int]
+"""Layer, shard, part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A reason for quarantine."""
+
+    reason: str
+    count: int
+    """Samples (or shards), each counted once though several members met it."""
+    unit: Unit
+    """One that met it."""
+
+
+def codes(table: "pa.Table", column: str) -> "tuple[Array, list[str]]":
+    """Return a column of words as numbers, and the words."""
+    import numpy as np
+    import pyarrow as pa
+
+    found = table[column].unify_dictionaries().combine_chunks()
+    if isinstance(found, pa.ChunkedArray):
+        found = found.chunk(0) if found.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    return np.asarray(found.indices.fill_null(0)), found.dictionary.to_pylist() or [""]
+
+
+def numbers(table: "pa.Table", column: str) -> "Array":
+    """Return a column of counts; nothing is 0."""
+    import numpy as np
+
+    return np.asarray(table[column].combine_chunks().fill_null(0))
+
+
+def tally(table: "pa.Table", column: str) -> "tuple[Array, list[str], Array]":
+    """Return a column of {word: number} flat: the row of each pair, its word, its number."""
+    import numpy as np
+
+    found = table[column].combine_chunks()
+    found = found.chunk(0) if hasattr(found, "num_chunks") else found
+    lengths = np.diff(np.asarray(found.offsets)) if len(found) else np.empty(0, np.int64)
+    rows = np.repeat(np.arange(len(found)), lengths)
+    return rows, found.keys.to_pylist()[: len(rows)], np.asarray(found.items)[: len(rows)]
+
+
+def by_layer(table: "pa.Table") -> dict[str, Counts]:
+    """Return the sums of each layer."""
+    import numpy as np
+
+    layer, names = codes(table, "layer")
+    sums = {f.name: np.bincount(layer, numbers(table, f.name), len(names)) for f in fields(Counts)}
+    present = np.bincount(layer, minlength=len(names))
+    return {
+        name: Counts(**{field: int(sums[field][at]) for field in sums}) for at, name in enumerate(names) if present[at]
+    }
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Which shards each layer has to their end: `(layer, shard) in whole`."""
+
+    layers: dict[str, int]
+    shards: dict[str, int]
+    done: "Array"
+    """[layers, shards]"""
+    samples: "Array"
+    """[layers, shards]: read so far."""
+    sizes: "Array"
+    """[shards]: samples, as a layer found that read it to its end; -1: none did."""
+
+    def __contains__(self, unit: object) -> bool:
+        layer, shard = unit if isinstance(unit, tuple) else ("", "")
+        row, column = self.layers.get(layer), self.shards.get(shard)
+        return row is not None and column is not None and bool(self.done[row, column])
+
+
+def whole_shards(table: "pa.Table") -> Whole:
+    """Return which shards are done: their parts are numbered without a gap, and the last one ends the shard."""
+    import numpy as np
+
+    layer, layers = codes(table, "layer")
+    shard, shards = codes(table, "shard")
+    shape = len(layers), len(shards)
+    key, part = layer.astype(np.int64) * shape[1] + shard, numbers(table, "part").astype(np.int64)
+    last = np.asarray(table["last"].combine_chunks().fill_null(False))
+    count = np.bincount(key, minlength=shape[0] * shape[1])
+    places = np.bincount(key, part, len(count)).astype(np.int64)
+    end = np.full(len(count), -1)
+    end[key[last]] = part[last] + 1
+    stop = numbers(table, "stop")
+    read = np.bincount(key, stop - numbers(table, "start"), len(count)).astype(np.int64)
+    sizes = np.full(shape[1], -1)
+    sizes[shard[last]] = stop[last]
+    done = (count == end) & (places == end * (end - 1) // 2)
+    names = {name: at for at, name in enumerate(layers)}, {name: at for at, name in enumerate(shards)}
+    return Whole(*names, done.reshape(shape), read.reshape(shape), sizes)
+
+
+def one_layer_each(table: "pa.Table") -> "pa.Table":
+    """Return the rows of one layer for each part of each shard: what is read is the same for all."""
+    import numpy as np
+
+    shard, _ = codes(table, "shard")
+    key = shard.astype(np.int64) << 32 | numbers(table, "part")
+    return table.take(np.unique(key, return_index=True)[1])
+
+
+def quarantine(table: "pa.Table") -> list[Lost]:
+    """Return what could not be read, by reason, the most frequent first; each sample counts once."""
+    once = one_layer_each(table)
+    rows, reasons, counts = tally(once, "reasons")
+    found: dict[str, tuple[int, int]] = {}
+    for row, reason, count in zip(rows, reasons, counts, strict=True):
+        number, first = found.get(reason, (0, int(row)))
+        found[reason] = number + int(count), first
+    lost = []
+    for reason, (number, row) in sorted(found.items(), key=lambda item: -item[1][0]):
+        at = once.slice(row, 1).to_pylist()[0]
+        lost.append(Lost(reason=reason, count=number, unit=(at["layer"], at["shard"], at["part"])))
+    return lost
+
+
+def lost_shares(table: "pa.Table") -> tuple[float, float]:
+    """Return the share of samples that could not be read, and of shards that have a fault of their own."""
+    import numpy as np
+
+    once = one_layer_each(table)
+    read, quarantined = numbers(once, "read").sum(), numbers(once, "quarantined")
+    rows, _, counts = tally(once, "reasons")
+    faulty = np.bincount(rows, counts, len(once)) > quarantined
+    shard, names = codes(once, "shard")
+    shards = len(np.unique(shard)) if len(names) else 0
+    return float(quarantined.sum() / max(read, 1)), len(np.unique(shard[faulty])) / max(shards, 1)
+
+
+def last_shards(ledger: Ledger, table: "pa.Table", most: int) -> list[Entry]:
+    """Return the entries of the shards that were worked on last, of one layer each, in the order of time."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if not len(table):
+        return []
+    shard, _ = codes(table, "shard")
+    latest = pc.sort_indices(table.select(["finished"]), sort_keys=[("finished", "descending")])
+    chosen = dict[int, None]()
+    for at in latest.to_numpy():
+        chosen.setdefault(int(shard[at]))
+        if len(chosen) == most:
+            break
+    wanted = table.filter(np.isin(shard, list(chosen)))
+    rows = one_layer_each(wanted).select(["layer", "shard", "part"]).to_pylist()
+    found = (ledger.find(row["layer"], row["shard"], row["part"]) for row in rows)
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.finished)
+
+
+def totals(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the sum of each word, the largest first."""
+    found: dict[str, float] = {}
+    for word, number in pairs:
+        found[word] = found.get(word, 0.0) + float(number)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))

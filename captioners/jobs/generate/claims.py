@@ -1,0 +1,146 @@
+"""Which shards the workers of this process get: those that no other process of the run has, and none that kills them.
+
+A shard whose worker died is tried again with no other beside it, so that it is known what kills; after three deaths
+without a unit stored in between it is set aside, and the run goes on.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import count
+
+from captioners.core.leases import Lease, Leases
+from captioners.core.ledger import slug
+from captioners.core.run_dir import RunDir
+from captioners.core.set_aside import MOST_DEATHS, Failed, failed_units, set_aside
+from captioners.jobs.generate.worker import Task
+from captioners.jobs.recipes.generate import Member
+
+_LOOK_AGAIN_S = 2.0
+
+
+class Claims:
+    """The tasks of one start, for an executor (`executors.tasks.Source`).
+
+    Args:
+        passes: the members of each pass. leases: of this process.
+        done: told of each task that is done, here or by another process. say: told what is set aside.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        tasks: Sequence[Task],
+        passes: Sequence[Sequence[Member]],
+        leases: Leases,
+        *,
+        done: Callable[[Task], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._run, self._leases, self._done, self._say = run, leases, done, say
+        self._members = [tuple(member.called for member in members) for members in passes]
+        self._waiting = deque(tasks)
+        self._suspects: deque[Task] = deque()
+        self._elsewhere: deque[tuple[float, Task]] = deque()
+        """Tasks that another process has, and when to look again."""
+        self._left = len(tasks)
+        aside = {failed.name for failed in failed_units(run)}
+        for task in [task for task in tasks if self.name(task) in aside] if aside else []:
+            self._waiting.remove(task)
+            self._left -= 1
+
+    def name(self, task: Task) -> str:
+        """Return the name of a task's lease: of its shard, and of the members that it is for."""
+        members = sha256("\0".join(sorted(self._members[task.number])).encode()).hexdigest()[:8]
+        return f"{slug(task.shard.path)}.{members}"
+
+    def take(self, holding: Sequence[Task]) -> Task | None:
+        """Return a task that is this process's now, or None while others have all that are left."""
+        if any(task.alone for task in holding):
+            return None
+        while self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
+            self._waiting.append(self._elsewhere.popleft()[1])
+        while self._waiting:
+            task = self._claimed(self._waiting.popleft())
+            if task is not None and (not task.alone or not holding):
+                return task
+            if task is not None:
+                self._leases.release(self.name(task))
+                self._suspects.append(task)
+        while self._suspects and not holding:
+            task = self._claimed(self._suspects.popleft())
+            if task is not None:
+                return task
+        return None
+
+    def finished(self, task: Task) -> None:
+        """Give its lease back."""
+        self._leases.release(self.name(task), done=True)
+        self._count(task)
+
+    def lost(self, task: Task, how: str) -> None:
+        """Count a death over it."""
+        lease = self._leases.lost(self.name(task), self._stored(task)[0])
+        if lease.deaths >= MOST_DEATHS:
+            self._set_aside(task, lease, how)
+        else:
+            self._suspects.append(replace(task, alone=True))
+
+    def returned(self, task: Task) -> None:
+        """Let another worker have it."""
+        self._leases.release(self.name(task))
+        self._waiting.appendleft(task)
+
+    @property
+    def over(self) -> bool:
+        """Whether every task is done or set aside."""
+        return not self._left
+
+    def _claimed(self, task: Task) -> Task | None:
+        """Return the task with its lease taken; None if it is done, another's, or set aside."""
+        mark, whole = self._stored(task)
+        if whole:
+            self._count(task)
+            return None
+        lease = self._leases.take(self.name(task), mark)
+        if lease is None:
+            self._elsewhere.append((time.monotonic() + _LOOK_AGAIN_S, task))
+            return None
+        if lease.deaths >= MOST_DEATHS:
+            self._set_aside(task, lease, "with its whole process")
+            return None
+        return replace(task, alone=lease.deaths > 0)
+
+    def _stored(self, task: Task) -> tuple[int, bool]:
+        """Return how many units of a task are stored, and whether that is all of them."""
+        units, whole = 0, True
+        for member in self._members[task.number]:
+            for part in count():
+                entry = self._run.ledger.find(member, task.shard.path, part)
+                if entry is None:
+                    whole = False
+                    break
+                units += 1
+                if entry.last:
+                    break
+        return units, whole
+
+    def _count(self, task: Task) -> None:
+        self._left -= 1
+        self._done(task)
+
+    def _set_aside(self, task: Task, lease: Lease, how: str) -> None:
+        name, shard = self.name(task), task.shard.path
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        members = self._members[task.number]
+        set_aside(self._run, Failed(name=name, shard=shard, members=members, deaths=lease.deaths, how=how, when=when))
+        self._leases.clear(name)
+        self._leases.release(name, done=True)
+        self._left -= 1
+        self._say(
+            f"{shard} is set aside: {lease.deaths} workers ended over it, the last {how}; the run goes on without it "
+            "(captioners retry --failed tries it again)"
+        )

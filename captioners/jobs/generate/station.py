@@ -1,0 +1,73 @@
+"""What one worker process keeps while it lives: its open captioner, its log, and how far it is to the next canary."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from captioners.core.errors import CaptionersError
+from captioners.core.storage import Place
+from captioners.core.worker_log import WorkerLog
+from captioners.kinds.captioner import Captioner
+
+
+@dataclass
+class Station:
+    """Empty on its way to a worker process; filled there."""
+
+    log: WorkerLog | None = None
+    units: int = 0
+    """Stored so far."""
+    _open: dict[int, Captioner] = field(default_factory=dict)
+    """The pass whose captioner is open."""
+    _looked: tuple[int, int] | None = None
+    """At which pass and round the canary was looked at."""
+
+    @property
+    def worker(self) -> str:
+        """The name of this process."""
+        return self.log.worker if self.log is not None else ""
+
+    def begin(self, run: str, rank: int, what: str) -> WorkerLog:
+        """Return the log, begun at the first call."""
+        if self.log is None:
+            self.log = WorkerLog(Place(run), rank)
+            self.log.note(f"began: {what}")
+        return self.log
+
+    def end(self, error: BaseException) -> None:
+        """Log what ended the work."""
+        if self.log is None:
+            return
+        if isinstance(error, CaptionersError):
+            self.log.error(str(error))
+        elif isinstance(error, Exception):
+            self.log.error("".join(traceback.format_exception(error)))
+        else:
+            self.log.note(f"told to stop after {self.units:,} units")
+
+    def captioner(self, number: int, load: Callable[[], Captioner]) -> Captioner:
+        """Return the captioner of a pass, open; that of another pass is closed first."""
+        if number not in self._open:
+            self.close()
+            self._open[number] = load()
+        return self._open[number]
+
+    def close(self) -> None:
+        """Close the captioner that is open."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def stored(self) -> None:
+        """Count a unit."""
+        self.units += 1
+
+    def round(self, every: int) -> int:
+        """Return how often the canary was due."""
+        return self.units // every if every else 0
+
+    def canary_due(self, number: int, every: int) -> bool:
+        """Whether the canary is to be looked at now: once for each pass, then every so many units."""
+        now = number, self.round(every)
+        due = bool(every) and now != self._looked
+        self._looked = now
+        return due
