@@ -234,6 +234,20 @@ class Ledger:
                 return
         raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
 
+    def replace(self, entry: Entry) -> bool:
+        """Put another entry in the place of a unit's; readers see the one or the other. Returns True."""
+        name = self.name(entry.layer, entry.shard, entry.part)
+        data = json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+        for _ in range(_TRIES):
+            self._place.write(name, data.encode())
+            # While a segment holds the unit, that one is right; without it, the small file is, unless who compacts took
+            # it for what had been rolled away and removed it.
+            if self._rolled(name) is None or self._segments.add((), [name]):
+                self._segments.refresh()
+                if self._place.exists(name):
+                    return True
+        raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
+
     def clear_unfinished(self) -> int:
         """Remove names that were taken and never filled; return how many. Only while no worker runs."""
         empty = [name for name in self._place.names("ledger") if not self._place.read(name, 0, 1)]

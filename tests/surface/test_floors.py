@@ -51,6 +51,7 @@ JOBS_OF_JOBS = {
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
     "demo": {"compare", "data", "generate", "runs", "train"},  # the whole loop: one job after another, and measured
+    "runs": {"generate"},  # what is tried again is captioned as `generate` does
     "train": {"compare"},  # it ends with a comparison
 }
 """A job (a module or folder of `jobs/`) imports no other job, except here; `jobs/recipes` is open to all."""
