@@ -1,6 +1,7 @@
 """`captioners retry`: what was quarantined is read again, and nothing else changes; shards set aside are open again."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -43,21 +44,27 @@ def undisturbed(tmp_path_factory):
     return folder, content(output)
 
 
-@pytest.fixture
-def faulty(undisturbed, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(undisturbed, tmp_path_factory):
     """Return a run over the same inputs while the codec of some of their pictures was missing; it is there by now."""
-    folder, _ = undisturbed
-    with monkeypatch.context() as patched:
-        plain = decode._open
+    folder = tmp_path_factory.mktemp("runs") / "faulty"
+    with pytest.MonkeyPatch.context() as patched:
+        plain = decode.open_header
 
         def missing(data, name):
             if any(f"{number:06d}" in name for number in BROKEN):
                 raise decode.ImageError(f"{name}: no codec", "missing_codec" if "000008" not in name else "damaged")
             return plain(data, name)
 
-        patched.setattr(decode, "_open", missing)
-        generate(recipe(folder, tmp_path / "run"))
-    return tmp_path / "run"
+        patched.setattr(decode, "open_header", missing)
+        generate(recipe(undisturbed[0], folder))
+    return folder
+
+
+@pytest.fixture
+def faulty(made, tmp_path):
+    """Return a copy of it."""
+    return shutil.copytree(made, tmp_path / "run")
 
 
 def test_what_can_be_read_by_now_gives_the_run_that_never_failed(faulty, undisturbed):
@@ -99,13 +106,22 @@ def _record(run, entry):
     return json.loads(run.place.read(entry.quarantine_file))
 
 
-def test_what_still_cannot_be_read_says_its_reason_of_today_and_costs_nothing(undisturbed, tmp_path):
-    folder = write_shards(tmp_path / "in", shards=1, broken=(2,))
-    generate(recipe(folder, tmp_path / "run"))
-    before = list(RunDir(tmp_path / "run").entries())
-    found = retry(str(tmp_path / "run"), ["not_an_image"])
-    assert (found.samples, found.readable, found.units, found.still) == (2, 0, 0, {"not_an_image": 2})
-    assert list(RunDir(tmp_path / "run").entries()) == before
+def test_what_still_cannot_be_read_says_its_reason_of_today(faulty, monkeypatch):
+    plain = decode.open_header
+
+    def damaged(data, name):
+        if "000001" in name:
+            raise decode.ImageError(f"{name}: damaged", "damaged")
+        return plain(data, name)
+
+    monkeypatch.setattr(decode, "open_header", damaged)
+    found = retry(str(faulty), ["missing_codec"])
+    assert (found.samples, found.readable, found.units, found.still) == (4, 2, 4, {"damaged": 2})
+    before = list(RunDir(faulty).entries())
+    found = retry(str(faulty), ["damaged"])
+    assert (found.samples, found.readable, found.still) == (4, 2, {"damaged": 2}), "000008 is readable by now"
+    changed = [entry.shard for entry, earlier in zip(RunDir(faulty).entries(), before, strict=True) if entry != earlier]
+    assert changed == ["00001.tar"] * 2, "what stays as it was costs nothing"
 
 
 def test_after_its_entries_were_rolled_into_a_segment_a_unit_is_replaced_all_the_same(faulty, undisturbed):

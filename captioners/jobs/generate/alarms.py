@@ -16,7 +16,8 @@ from captioners.core.errors import ImageError
 from captioners.core.records import Row
 from captioners.core.seeds import Stream
 from captioners.data.source import Sample, Shard
-from captioners.images.decode import read_image
+from captioners.images.fast import picture_of
+from captioners.images.fit import Fit
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.kinds.captioner import Captioner, Request
 from captioners.text.flags import Rules
@@ -78,13 +79,13 @@ class Seen:
     image: Image.Image
 
 
-def pictures_of(recipe: GenerateRecipe, shard: Shard) -> list[Seen]:
+def pictures_of(recipe: GenerateRecipe, shard: Shard, fit: Fit | None = None) -> list[Seen]:
     """Return different pictures of a shard's beginning, no neighbours; fewer than `PICTURES` if it is short."""
     found: dict[str, Seen] = {}
     for sample in islice(recipe.source.open().samples(shard), 0, PICTURES * APART, APART):
         if isinstance(sample, Sample):
             try:
-                picture = read_image(sample.image, recipe.decode_profile, recipe.max_pixels, sample.name)
+                picture = picture_of(sample.image, recipe.decode_profile, recipe.max_pixels, sample.name, fit)
             except ImageError:
                 continue
             found[picture.sha256] = Seen(picture.sha256, picture.image)

@@ -219,7 +219,7 @@ class Pass:
         first = next(tasks, None)
         if first is None:
             return iter(())
-        pictures = pictures_of(recipe, first.shard)
+        pictures = pictures_of(recipe, first.shard, self.captioner.fit)
         for member in self.members:
             self.alarms[member.called] = blind(self.captioner, member, pictures, recipe.seed, first.shard.path)
         return chain([first], tasks)

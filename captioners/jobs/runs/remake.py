@@ -22,7 +22,7 @@ from captioners.core.run_dir import RunDir
 from captioners.core.seeds import Stream
 from captioners.data.run_pictures import RunPictures
 from captioners.decoding.values import Beam
-from captioners.images.decode import read_image
+from captioners.images.fast import picture_of
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.kinds.captioner import Captioner, Request, Result
 from captioners.kinds.choices import load_captioner
@@ -156,7 +156,8 @@ class _Maker:
         name = f"{row['shard']}: {row['key']}"
         if self._last is None or self._last[0] != row["image_sha256"]:
             data = self.pictures.image(row)
-            image = read_image(data, self.recipe.decode_profile, self.recipe.max_pixels, name).image
+            profile, most = self.recipe.decode_profile, self.recipe.max_pixels
+            image = picture_of(data, profile, most, name, self.captioner.fit).image
             self._last = row["image_sha256"], image
         return self._last[1]
 

@@ -131,9 +131,10 @@ class _Stage:
         for (_, shard, _), again in self.units.items():
             wanted.setdefault(shard, set()).update(again.wanted)
         shards = [Shard(**found) for found in self.run.inputs() if found["path"] in wanted]
-        pool = DecodePool(
-            1, self.recipe.queue_mb * 10**6, self.recipe.decode_profile, self.recipe.max_pixels, self.captioner.fit
-        )
+        recipe = self.recipe
+        decoders = 1 if recipe.decode_workers is None else recipe.decode_workers
+        queue, fit = recipe.queue_mb * 10**6, self.captioner.fit
+        pool = DecodePool(decoders, queue, recipe.decode_profile, recipe.max_pixels, fit)
         stream = PassStream(
             members,
             source=_Some(self.recipe.source.open(), wanted),
