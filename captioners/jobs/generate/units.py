@@ -10,9 +10,10 @@ from captioners.core.ledger import Counts, Entry
 from captioners.core.records import Row
 from captioners.data.source import Sample, Shard, Unreadable
 from captioners.images.decode import Picture
+from captioners.jobs.generate.alarms import marked, repeated, same_caption
 from captioners.jobs.recipes.generate import Member
 from captioners.kinds.captioner import Result
-from captioners.text.flags import Flag
+from captioners.text.flags import Flag, Rules
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Part:
     members: Sequence[Member]
     whole: Callable[["Part", Member], None]
     """Called once for each member, when its last caption has come."""
+    rules: Rules = field(default_factory=Rules)
     stop: int = 0
     last: bool = False
     read: int = 0
@@ -123,7 +125,7 @@ class Part:
 
     def entry(self, member: Member, fingerprint: str) -> tuple[Entry, list[Row]]:
         """Return the ledger entry of a member's unit, its files still to be named, and its rows in order."""
-        rows = sorted(self.rows[member.called], key=lambda row: (row["index"], row["draw"]))
+        rows = marked(sorted(self.rows[member.called], key=lambda row: (row["index"], row["draw"])), self.rules)
         kept = {row["index"] for row in rows if row["keep"]}
         counts = Counts(
             read=self.read,
@@ -148,6 +150,8 @@ class Part:
             digest="",
             reasons=_counted(record["reason"] for record in self.quarantined),
             flags=_counted(flag for row in rows for flag in row["flags"]),
+            alarms=[alarm.record() for alarm in same_caption(member.called, self.shard.path, rows)],
+            repeated=repeated(rows),
         )
         return entry, rows
 
