@@ -36,8 +36,7 @@ def placeholders(table: "pa.Table") -> list[Alarm]:
     once = sums.one_layer_each(table)  # every member sees the same pictures
     seen = Frequent()
     seen.add({}, int((sums.numbers(once, "read") - sums.numbers(once, "quarantined")).sum()))
-    for _, sha256, count in zip(*sums.tally(once, "repeated"), strict=True):
-        seen.add({sha256: int(count)}, 0)
+    seen.add({sha256: int(count) for sha256, count in sums.tally(once, "repeated").sums().items()}, 0)
     return [_placeholder(sha256, count, seen.total) for sha256, count in seen.above(SHARE, FEWEST)]
 
 
