@@ -46,6 +46,7 @@ smoke: $(INSTALLED)  ## Run every recipe for seconds, with its smoke section
 
 soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compare (an hour)
 	$(BIN)/python tests/tools/soak_kill.py
+	$(BIN)/python tests/tools/soak_s3.py
 
 peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
 
