@@ -51,6 +51,7 @@ class Engine:
         import vllm
 
         self._vllm: Any = vllm
+        self._refusals = _refusals()
         self._llm: Any = vllm.LLM(**settings)
         self._chat = bool(getattr(self._llm.get_tokenizer(), "chat_template", None))
 
@@ -74,7 +75,7 @@ class Engine:
         """Return for each request its captions, or the error that is its own."""
         try:
             return self._captions(asked)
-        except (ValueError, TypeError) as error:  # of one of them: which, only asking each tells
+        except self._refusals as error:  # of one of them: which, only asking each tells
             if len(asked) == 1:
                 return [{"error": f"{type(error).__name__}: {error}"}]
             return [answer for one in asked for answer in self.answer([one])]
@@ -97,6 +98,15 @@ class Engine:
 
             values["repetition_detection"] = RepetitionDetectionParams(**values["repetition_detection"])
         return self._vllm.SamplingParams(**values)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what vLLM raises of a request that is wrong; whatever else it raises, it is ill, and ends."""
+    try:
+        from vllm.exceptions import VLLMClientError
+    except ImportError:  # older ones have only these
+        return ValueError, TypeError
+    return ValueError, TypeError, VLLMClientError
 
 
 def _conversation(prompt: str, image: Any) -> list[dict[str, Any]]:
