@@ -45,8 +45,10 @@ fix: $(INSTALLED)  ## Format and mend what ruff can mend
 smoke: $(INSTALLED)  ## Run every recipe for seconds, with its smoke section
 	$(BIN)/python tests/tools/smoke.py
 
-soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compare (an hour)
+soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compare, to S3 too; measure its memory (an hour)
 	$(BIN)/python tests/tools/soak_kill.py
+	$(BIN)/captioners bench memory
+	$(BIN)/python tests/tools/soak_s3.py
 
 peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
 

@@ -85,6 +85,8 @@ def s3(_s3_server, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(failures, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(failures, "LONGEST_PAUSE_S", 0.01)
     monkeypatch.setattr(failures, "ATTEMPTS", 3)
+    for wait in ("connect_timeout", "read_timeout"):  # a busy machine is not what these tests are about
+        monkeypatch.setattr(s3fs.S3FileSystem, wait, 120)
     proxy.rule = lambda asked: None
     proxy.log.clear()
     s3fs.S3FileSystem.clear_instance_cache()

@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def _bench() -> None:
-    """Measure decoding and training on this machine."""
+    """Measure decoding, training and reading pictures on this machine."""
 
 
 @app.command()
@@ -72,6 +72,24 @@ def generate(
     report, run = bench_generate(options, typer.echo)
     typer.echo("\n" + "\n".join(report.lines()))
     done(run, "captioners bench generate --size tiny")
+
+
+@app.command("io")
+def io_(
+    images: Annotated[int, typer.Option(min=1, help="Pictures a round.")] = 120,
+    side: Annotated[int, typer.Option(min=16, help="Pixels of the files' sides.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-io-TIME")] = None,
+) -> None:
+    """Compare how fast one core decodes, resizes and normalises JPEGs with Pillow and torchvision, in turns.
+
+    Our profiles `upright` (pixel for pixel the same) and `fast` (a grey level off here and there).
+    """
+    from captioners.jobs.bench.io import BenchIoOptions, bench_io
+
+    report, run = bench_io(BenchIoOptions(images=images, side=side, rounds=rounds, out=out), typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench io --rounds 9")
 
 
 @app.command()

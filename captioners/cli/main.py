@@ -45,6 +45,7 @@ VERBS: dict[str, dict[str, str]] = {
         "status": "Say how far a run is.",
         "show": "Show one sample of a run, and make its captions again.",
         "verify": "Check a run against its own ledger.",
+        "retry": "Try again what a run could not read.",
     },
     "Developers": {
         "bench": "Measure the decoding engine on this machine.",

@@ -33,7 +33,7 @@ def command(
         return
     made = make_again(run, sample)
     _say_again(made)
-    if any(one.outcome == "differs" for one in made):
+    if any(one.outcome == "wrong" for one in made):
         raise typer.Exit(2)
 
 

@@ -98,6 +98,8 @@ class Entry:
     """Which process made it: host, process number, rank."""
     alarms: list[dict[str, Any]] = field(default_factory=list)
     """What needs a look though every rule was kept, such as one caption for much of a shard."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """Image sha256 -> samples, of the pictures that the unit has most often, three times or more."""
 
 
 def slug(path: str) -> str:
@@ -226,6 +228,20 @@ class Ledger:
             # Said even of what no segment holds: someone who compacts may have read the small file just before.
             if not names or self._segments.add((), names):
                 return
+        raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
+
+    def replace(self, entry: Entry) -> bool:
+        """Put another entry in the place of a unit's; readers see the one or the other. Returns True."""
+        name = self.name(entry.layer, entry.shard, entry.part)
+        data = json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+        for _ in range(_TRIES):
+            self._place.write(name, data.encode())
+            # While a segment holds the unit, that one is right; without it, the small file is, unless who compacts took
+            # it for what had been rolled away and removed it.
+            if self._rolled(name) is None or self._segments.add((), [name]):
+                self._segments.refresh()
+                if self._place.exists(name):
+                    return True
         raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
 
     def clear_unfinished(self) -> int:

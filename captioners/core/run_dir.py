@@ -13,7 +13,7 @@ leases/ failed/ canary/ logs/    who is at what, what is set aside, what workers
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -132,8 +132,11 @@ class RunDir:
         facts: Mapping[str, str],
         quarantined: Sequence[Mapping[str, Any]] = (),
         form: records.Format = "parquet",
+        enter: Callable[[Entry], bool] | None = None,
     ) -> Entry | None:
         """Store a finished unit: its rows and quarantine records under names of their own, then its entry, exclusively.
+
+        `enter` stores the entry otherwise (`Ledger.replace`).
 
         Returns the entry as stored, or None if another worker had stored this unit: its rows stand, ours are removed. A
         kill in between leaves files that no entry names; a failure (a full disk) takes them away again.
@@ -158,7 +161,7 @@ class RunDir:
                         self.place.write(file, content)
                 faults.point("after_data")
                 faults.point("before_entry")
-                stored = self.ledger.commit(whole)
+                stored = (enter or self.ledger.commit)(whole)
                 faults.point("after_entry")
             finally:
                 if not stored and not self._names(whole):

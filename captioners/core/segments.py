@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = "segments"
 _COUNTS = ("read", "captioned", "filtered", "quarantined", "rows")
-_TALLIES = ("reasons", "flags", "seconds")
+_TALLIES = ("reasons", "flags", "seconds", "repeated")
 _BATCH = 2048
 _ROW_GROUP = 8192
 

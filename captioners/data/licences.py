@@ -53,6 +53,8 @@ def licences_of(options: SourceOptions) -> DataLicences:
     """
     name, parts = options.card or options.own_card(), getattr(options, "parts", ())
     found = _together([licences_of(part.source) for part in parts]) if parts and not name else _on_card(name)
+    if added := getattr(options, "own_licences", None):  # of captions that a captioner wrote
+        found = _together([found, added()])
     stated = (options.licence,) if options.licence else ()
     return replace(
         found,

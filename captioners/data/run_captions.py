@@ -58,7 +58,7 @@ class RunCaptions:
             layer.name: {one.name: one for one in score_layers(run.place, layer)} for layer in self.units.layers
         }
         members = list(self._layers)
-        everywhere = set.intersection(*(set(found) for found in self._layers.values()))
+        self._everywhere = everywhere = set.intersection(*(set(found) for found in self._layers.values()))
         flags = self.units.flags
         self.selection = Selection(select, members, everywhere, flags=flags, unknown=self._unknown)
         if missing := [name for name in scores if name not in everywhere]:
@@ -141,10 +141,11 @@ class RunCaptions:
             return (
                 f"score '{name}' is not computed for member {', '.join(lacks)}; run: {command_for(self.run.url, name)}"
             )
-        known = {*self._computable, *(score for found in self._layers.values() for score in found)}
-        hint = near(name, known)
-        computed = f"; scores are computed by: {command_for(self.run.url, 'NAME')}"
-        return f"no column, flag or score is named '{name}'" + (f", nor computed.{hint}" if hint else computed)
+        plain = f"no column, flag or score is named '{name}'"
+        if near(name, [*COLUMNS, *FLAGS, *self.units.flags, *self._everywhere]):
+            return plain  # which the near names are added to
+        hint = near(name, self._computable)
+        return f"{plain}{'.' if hint else ''}{hint}; scores are computed by: {command_for(self.run.url, 'NAME')}"
 
     def _all_there(self) -> None:
         """Refuse scores that were begun and not finished, before anything is written."""

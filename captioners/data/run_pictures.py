@@ -1,12 +1,12 @@
 """The pictures that a run's rows speak of, fetched again by what the rows say, one by one, without their shards."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.run_dir import RunDir
-from captioners.data.source import Shard, Source, sources
+from captioners.data.source import Sample, Shard, Source, Unreadable, sources
 
 
 class RunPictures:
@@ -31,6 +31,13 @@ class RunPictures:
         if sha256(data).hexdigest() != row["image_sha256"]:
             raise NotFoundError(f"{row['shard']}: {row['key']} is another picture now than the one that was captioned")
         return data
+
+    def samples(self, shard: str) -> Iterator[Sample | Unreadable]:
+        """Read one of the run's shards again; raises as `image` does."""
+        found = self._shards.get(shard)
+        if found is None:
+            raise NotFoundError(f"{shard}: not among the run's frozen inputs")
+        yield from self._opened().samples(Shard(**found))
 
     def _opened(self) -> Source:
         if self._source is None:

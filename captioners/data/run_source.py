@@ -13,6 +13,7 @@ from captioners.core.errors import NotFoundError
 from captioners.core.run_dir import open_run
 from captioners.data.entries import Entry, Loaded, image_of, samples_of
 from captioners.data.inputs import gone, keep_frozen
+from captioners.data.licences import DataLicences
 from captioners.data.run_captions import RunCaptions
 from captioners.data.run_pictures import RunPictures
 from captioners.data.selection import Select
@@ -33,6 +34,15 @@ class RunOptions(SourceOptions):
     def own_card(self) -> str | None:
         """Return the data card of the run's own source."""
         return self._source().card or self._source().own_card()
+
+    def own_licences(self) -> DataLicences:
+        """Return what the captions are under: what their captioners are."""
+        layers = open_run(self.run).layers()
+        told = [
+            f"{what}: {licence}" for layer in layers for what, licence in (layer.facts.get("licences") or {}).items()
+        ]
+        forbidden = any(layer.facts.get("commercial_use") == "no" for layer in layers)
+        return DataLicences((), (), tuple(dict.fromkeys(told)), "no" if forbidden else "unknown")
 
     def open(self) -> "RunSource":
         """Return the source."""

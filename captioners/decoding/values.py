@@ -23,7 +23,7 @@ class Limits(Options):
     no_repeat_ngram: int = Field(0, ge=0)
     """No n-gram of this many tokens appears twice in a caption; 0 is off."""
     cut: Literal["first_sentence"] | None = None
-    """Keep the text up to the first full stop. Only for the `raygen` reproduction: elsewhere no text is ever cut."""
+    """Keep the first sentence, never cut at "Mr." or "3.5". Only for `raygen`: elsewhere no text is ever cut."""
 
     @model_validator(mode="after")
     def _bounds(self) -> "Limits":

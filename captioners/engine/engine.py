@@ -154,7 +154,7 @@ class Engine:
         """Pull the jobs of the next images and encode each image once, or take the tokens that another engine made."""
         images = [] if self._last is None else [self._last[0]]
         tokens = [] if self._last is None else [self._last[1]]
-        known, found = len(images), 0
+        known, found, latest = len(images), 0, tokens[-1] if tokens else None
         jobs: list[tuple[Job, int]] = []  # -1: its encoding has the tokens
         while len(images) - known + found < self._encode_batch and len(jobs) < max(
             self._encode_batch, self._model.memories
@@ -166,7 +166,8 @@ class Engine:
             if problem:
                 raise CaptionersError(f"job {job.key} cannot be decoded: {problem}")
             if job.encoding is not None and job.encoding.tokens is not None:
-                found += not jobs or jobs[-1][0].encoding is not job.encoding
+                found += job.encoding.tokens is not latest
+                latest = job.encoding.tokens
                 jobs.append((job, -1))
                 continue
             assert job.image is not None

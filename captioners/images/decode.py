@@ -25,6 +25,8 @@ from PIL import Image, ImageFile
 from captioners.core.errors import ImageError, NotFoundError, UserError, near
 
 Profile = Literal["upright", "as_trained"]
+AnyProfile = Literal["upright", "as_trained", "fast"]
+"""`fast` is for pictures that are brought to a captioner's size at once (`images.fast`)."""
 
 MAX_PIXELS = 178_956_970
 """Width x height at most, asked before any pixel is decoded: where Pillow, too, refuses (0.5 GiB of RGB)."""
@@ -47,7 +49,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION = 0x0112  # EXIF 2.32, section 4.6.4
+ORIENTATION = 0x0112  # EXIF 2.32, section 4.6.4
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def read_image(
         name, data = str(source), _read_bytes(Path(source))
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again", "empty")
-    image = _open(data, name)
+    image = open_header(data, name)
     if image.width * image.height > max_pixels:
         found = f"{image.width} x {image.height} pixels, more than the limit of {max_pixels:,}"
         raise ImageError(f"{name}: {found}; make the picture smaller, or raise max_pixels", "too_large")
@@ -136,7 +138,7 @@ def _missing(path: Path) -> NotFoundError:
     return NotFoundError(f"{path}: no such file or folder.{near(path.name, siblings) or ' Check the path.'}")
 
 
-def _open(data: bytes, name: str) -> ImageFile.ImageFile:
+def open_header(data: bytes, name: str) -> ImageFile.ImageFile:
     """Read the header only: `Image.open` without its bomb check, whose limit is global and whose warning may raise."""
     Image.init()
     heif = data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
@@ -209,7 +211,7 @@ def _as_trained(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
     try:
-        method = _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
+        method = _TRANSPOSE.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # a broken tag is no reason to lose the picture
         method = None
     if method is not None:

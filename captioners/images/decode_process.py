@@ -1,4 +1,4 @@
-"""A decode process: pictures' bytes come in, pixels or the reason why there are none go out; it never imports torch.
+"""A decode process: pictures' bytes come in, pixels or why there are none go out; only the profile `fast` loads torch.
 
 It is started by `images.pool` as a program of its own (not by multiprocessing, which would run the user's main module
 again) and talks over its stdin and stdout: a length, a JSON header, then `bytes` bytes.
@@ -16,8 +16,9 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from captioners.core.errors import ImageError
-from captioners.images.augment import View, fitted
-from captioners.images.decode import Profile, read_image
+from captioners.images.augment import View
+from captioners.images.decode import AnyProfile
+from captioners.images.fast import picture_of
 from captioners.images.fit import Fit
 
 _LENGTH = struct.Struct("<I")
@@ -52,7 +53,7 @@ def receive_bytes(file: BinaryIO, count: int) -> bytearray:
     return data
 
 
-def setup(profile: Profile, max_pixels: int, fit: Fit | None) -> str:
+def setup(profile: AnyProfile, max_pixels: int, fit: Fit | None) -> str:
     """Return the argument that tells a process what to do with pictures."""
     return json.dumps({"profile": profile, "max_pixels": max_pixels, "fit": asdict(fit) if fit else None})
 
@@ -80,11 +81,11 @@ def main(parent: int, options: str) -> None:
 
 
 def _decode(
-    data: bytes, header: dict[str, Any], profile: Profile, max_pixels: int, fit: Fit | None
+    data: bytes, header: dict[str, Any], profile: AnyProfile, max_pixels: int, fit: Fit | None
 ) -> tuple[dict[str, Any], bytes]:
     try:
-        picture = read_image(data, profile, max_pixels, header["name"])
-        image = fitted(picture, fit, View.from_json(header["view"]) if header["view"] else None).image
+        view = View.from_json(header["view"]) if header["view"] else None
+        picture = picture_of(data, profile, max_pixels, header["name"], fit, view)
     except ImageError as error:
         return {"reason": error.reason, "error": str(error)}, b""
     except MemoryError:
@@ -92,7 +93,7 @@ def _decode(
     except Exception:
         return {"internal": traceback.format_exc()}, b""
     size = {"width": picture.width, "height": picture.height}
-    return {"sha256": picture.sha256, "size": image.size, **size}, image.tobytes()
+    return {"sha256": picture.sha256, "size": picture.image.size, **size}, picture.image.tobytes()
 
 
 def _end_with(parent: int) -> None:

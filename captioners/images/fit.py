@@ -48,15 +48,21 @@ class Fit:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the picture at this size; ImageError (`too_narrow`) if it is a line that nothing is seen on."""
-        height, width = self._resized(image.height, image.width)
-        if not (height and width) or height * width > MOST_PIXELS:
+        height, width = self.resized(image.height, image.width)
+        if not self.can_be(height, width):
             found = f"{image.width} x {image.height} pixels would become {width:,} x {height:,}"
             raise ImageError(f"too long and narrow to be shown to a captioner: {found}; crop it", "too_narrow")
         if (height, width) != (image.height, image.width):
             image = image.resize((width, height), self.resampling)
-        return self._cropped(image)
+        return self.cropped(image)
 
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
+    @staticmethod
+    def can_be(height: int, width: int) -> bool:
+        """Whether a picture between its resize and its crop is more than a line."""
+        return bool(height and width) and height * width <= MOST_PIXELS
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that a picture of these is resized to, before its crop."""
         if self.mode == "squash":
             return self.height, self.width
         if self.mode == "shortest" and self.height == self.width:
@@ -67,7 +73,8 @@ class Fit:
         ratio = max(tall, wide) if self.mode == "longest" else min(tall, wide)
         return round(height / ratio), round(width / ratio)  # ... timm's code, which open_clip took over, rounds
 
-    def _cropped(self, image: Image.Image) -> Image.Image:
+    def cropped(self, image: Image.Image) -> Image.Image:
+        """Cut, or fill, a resized picture to this size."""
         spare_width, spare_height = self.width - image.width, self.height - image.height
         if spare_width > 0 or spare_height > 0:
             across, down = max(spare_width, 0), max(spare_height, 0)

@@ -21,9 +21,10 @@ from typing import Any, Self, TypeVar, get_args
 from PIL import Image
 
 from captioners.core.errors import CaptionersError, ImageError, InterruptedRunError, UserError
-from captioners.images.augment import View, fitted
-from captioners.images.decode import MAX_PIXELS, Picture, Profile, read_image
+from captioners.images.augment import View
+from captioners.images.decode import MAX_PIXELS, AnyProfile, Picture
 from captioners.images.decode_process import receive, receive_bytes, send, setup
+from captioners.images.fast import check_profile, picture_of
 from captioners.images.fit import Fit
 from captioners.images.window import AbandonedError, Window
 
@@ -52,12 +53,13 @@ class DecodePool:
         self,
         workers: int,
         max_bytes: int = MAX_BYTES,
-        profile: Profile = "upright",
+        profile: AnyProfile = "upright",
         max_pixels: int = MAX_PIXELS,
         fit: Fit | None = None,
     ) -> None:
-        if profile not in get_args(Profile):
-            raise UserError(f"no decode profile is named {profile!r}: it is one of {', '.join(get_args(Profile))}")
+        if profile not in get_args(AnyProfile):
+            raise UserError(f"no decode profile is named {profile!r}: it is one of {', '.join(get_args(AnyProfile))}")
+        check_profile(profile)
         self._max_bytes, self._profile, self._max_pixels, self._fit = max_bytes, profile, max_pixels, fit
         self._setup = setup(profile, max_pixels, fit)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
@@ -145,7 +147,7 @@ class DecodePool:
 
     def _in_line(self, data: bytes, name: str, view: View | None) -> Result:
         try:
-            return fitted(read_image(data, self._profile, self._max_pixels, name), self._fit, view)
+            return picture_of(data, self._profile, self._max_pixels, name, self._fit, view)
         except ImageError as error:
             return error
 

@@ -38,7 +38,7 @@ class Preprocess:
         if "size" not in cfg:
             raise UserError("preprocess_cfg lacks 'size', the image tower's input size in pixels; add it")
         whole = PreprocessCfg(**cfg)
-        *_, self._to_tensor, self._normalise = image_transform_v2(whole, is_train=False).transforms
+        *_, self._normalise = image_transform_v2(whole, is_train=False).transforms
         self.fit: Fit = Fit.of(asdict(whole))
         """The resize and crop alone: a picture fitted elsewhere (`images.pool`) comes to the same tensor."""
         canonical = json.dumps(asdict(whole), sort_keys=True, separators=(",", ":"))
@@ -47,15 +47,16 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> "torch.Tensor":
         """Return float32 [3, H, W], normalised, for an RGB image of any size; ImageError for a mere line (`fit`)."""
-        tensor: torch.Tensor = self._normalise(self._to_tensor(self.fit(image)))
-        return tensor
+        import torch
+
+        return self.normalised(torch.from_numpy(self.pixels(image))[None])[0]
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return uint8 [3, H, W] of an RGB image, resized and cropped; a quarter of what a model is fed in bytes."""
         return chw(self.fit(image))
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Return float32 [B, 3, H, W], bit for bit what calling this gives image by image, of stacked `pixels`."""
+        """Return float32 [B, 3, H, W], bit for bit what open_clip's transform gives, of stacked `pixels`."""
         import torch
 
         images = pixels.to(torch.float32).div_(255)

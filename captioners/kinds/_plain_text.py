@@ -4,6 +4,7 @@ from typing import Any
 
 from captioners.decoding.values import Beam, Sample
 from captioners.text import rules
+from captioners.text.sentences import first_sentence
 
 TEXT_RULES: dict[str, Any] = {"version": rules.VERSION, "names": ["drop_control", "collapse_space"]}
 """For a layer's fingerprint."""
@@ -17,5 +18,5 @@ def plain(raw: str, decoding: Sample | Beam) -> tuple[str, str | None]:
     """
     text = rules.collapse_space(rules.drop_control(raw))
     if decoding.cut == "first_sentence":
-        text = rules.first_sentence(text)
+        text = first_sentence(text)
     return text, raw if raw != text else None

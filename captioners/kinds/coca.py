@@ -32,6 +32,7 @@ from captioners.models import coca
 from captioners.models.arithmetic import MAX_THREADS
 from captioners.models.weights import cached_digest, weights_digest
 from captioners.text import rules
+from captioners.text.sentences import first_sentence
 
 _GPU_LOOK_EVERY = 8
 
@@ -283,7 +284,7 @@ class CocaCaptioner(OnDevice):
         raw = self.tokenizer.decode(list(finished.tokens))
         text = rules.clean(raw, self._rules)
         if of.decoding.cut == "first_sentence":
-            text = rules.first_sentence(text)
+            text = first_sentence(text)
         return Result(
             index=finished.key,
             draw=of.first_draw + finished.draw,

@@ -1,5 +1,6 @@
 """What named GPUs can do, from their makers' data sheets: peak arithmetic and memory. Torch-free."""
 
+import re
 from dataclasses import dataclass
 
 from captioners.core.errors import NotFoundError, UserError, near
@@ -17,22 +18,34 @@ class Gpu:
     """The same in fp32, without TF32."""
     memory: float
     """GiB, as the driver reports them."""
+    reported: str
+    """What the driver's name of it ends with, as a pattern."""
 
 
 GPUS = (
-    Gpu("a100-40", "NVIDIA A100, 40 GB", 312, 19.5, 40.0),
-    Gpu("a100-80", "NVIDIA A100, 80 GB", 312, 19.5, 80.0),
-    Gpu("h100", "NVIDIA H100 SXM, 80 GB", 989, 67, 79.6),
-    Gpu("h200", "NVIDIA H200 SXM, 141 GB", 989, 67, 140.4),
-    Gpu("l40s", "NVIDIA L40S, 48 GB", 362, 91.6, 45.0),
-    Gpu("l4", "NVIDIA L4, 24 GB", 121, 30.3, 22.5),
-    Gpu("a10", "NVIDIA A10, 24 GB", 125, 31.2, 22.5),
-    Gpu("rtx-a6000", "NVIDIA RTX A6000, 48 GB", 154.8, 38.7, 48.0),
-    Gpu("rtx-5090", "NVIDIA GeForce RTX 5090, 32 GB", 209.5, 104.8, 31.8),
-    Gpu("rtx-4090", "NVIDIA GeForce RTX 4090, 24 GB", 165.2, 82.6, 24.0),
-    Gpu("rtx-3090", "NVIDIA GeForce RTX 3090, 24 GB", 71, 35.6, 24.0),
-    Gpu("rtx-3060", "NVIDIA GeForce RTX 3060, 12 GB", 25.5, 12.7, 12.0),
+    Gpu("a100-40", "NVIDIA A100, 40 GB", 312, 19.5, 40.0, "A100.*40GB"),
+    Gpu("a100-80", "NVIDIA A100, 80 GB", 312, 19.5, 80.0, "A100.*80GB"),
+    Gpu("h100", "NVIDIA H100 SXM, 80 GB", 989, 67, 79.6, "H100 80GB HBM3"),
+    Gpu("h200", "NVIDIA H200 SXM, 141 GB", 989, 67, 140.4, "H200"),
+    Gpu("l40s", "NVIDIA L40S, 48 GB", 362, 91.6, 45.0, "L40S"),
+    Gpu("l4", "NVIDIA L4, 24 GB", 121, 30.3, 22.5, "L4"),
+    Gpu("a10", "NVIDIA A10, 24 GB", 125, 31.2, 22.5, "A10"),
+    Gpu("rtx-a6000", "NVIDIA RTX A6000, 48 GB", 154.8, 38.7, 48.0, "RTX A6000"),
+    Gpu("rtx-5090", "NVIDIA GeForce RTX 5090, 32 GB", 209.5, 104.8, 31.8, "RTX 5090"),
+    Gpu("rtx-4090", "NVIDIA GeForce RTX 4090, 24 GB", 165.2, 82.6, 24.0, "RTX 4090"),
+    Gpu("rtx-3090", "NVIDIA GeForce RTX 3090, 24 GB", 71, 35.6, 24.0, "RTX 3090"),
+    Gpu("rtx-3060", "NVIDIA GeForce RTX 3060, 12 GB", 25.5, 12.7, 12.0, "RTX 3060"),
 )
+
+
+def gpu_reported(device: str) -> Gpu | None:
+    """Return the GPU that a driver calls so; None for one that is not known, or is cut or sold otherwise.
+
+    >>> found = [gpu_reported(name) for name in ("NVIDIA H100 80GB HBM3", "NVIDIA L40S", "NVIDIA H100 PCIe", "x86_64")]
+    >>> [gpu and gpu.name for gpu in found]
+    ['h100', 'l40s', None, None]
+    """
+    return next((gpu for gpu in GPUS if re.fullmatch(rf"(.* )?{gpu.reported}", device)), None)
 
 
 @dataclass(frozen=True)

@@ -49,13 +49,14 @@ def drop_control(text: str) -> str:
     """
     if text.isprintable() and "\ufffd" not in text:
         return text
-    keep = []
-    for character in text:
-        if character.isspace():
-            keep.append(" ")
-        elif character in "\u200c\u200d" or (unicodedata.category(character)[0] != "C" and character != "\ufffd"):
-            keep.append(character)
-    return "".join(keep)
+    return "".join(" " if character.isspace() else character for character in text if not prints_nothing(character))
+
+
+def prints_nothing(character: str) -> bool:
+    """Whether a character is one that `drop_control` removes."""
+    if character.isspace() or character in "\u200c\u200d":
+        return False
+    return character == "\ufffd" or unicodedata.category(character)[0] == "C"
 
 
 def collapse_space(text: str) -> str:
@@ -198,11 +199,3 @@ def clean(text: str, rules: Iterable[Rule] = RULES) -> str:
     for rule in rules:
         text = rule(text)
     return text
-
-
-def first_sentence(text: str) -> str:
-    """Return the text up to its first full stop, as Apple's generator cuts captions; for its reproduction only.
-
-    It is the plain `text.split(".")[0].rstrip()`, faults included: "3.5 kg" becomes "3" and "Mr. Bean" becomes "Mr".
-    """
-    return text.split(".", maxsplit=1)[0].rstrip()

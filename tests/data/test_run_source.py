@@ -93,7 +93,18 @@ def test_captions_that_changed_meanwhile_are_refused(run):
         source(run).shards(frozen)
 
 
-def test_its_licences_are_those_of_the_run_s_source(run):
-    assert licences_of(RunOptions(run=run.url)).images == ("unspecified",)
+def test_its_licences_are_those_of_its_source_and_of_its_captioners(run):
+    found = licences_of(RunOptions(run=run.url))
+    assert found.images == ("unspecified",)
+    assert found.captions == ("unspecified", "training data: none", "weights: Apache-2.0")
+    assert (found.commercial_use, found.refusal(False)) == ("unknown", None)
+    path = Path(run.url, "layers/broad/layer.json")
+    path.write_text(path.read_text().replace('"facts": {', '"facts": {"commercial_use": "no", '))
+    forbidden = licences_of(RunOptions(run=run.url))
+    assert "may not be used commercially" in forbidden.refusal(False)
+    assert forbidden.refusal(True) is None
+
+
+def test_a_run_that_is_not_there():
     with pytest.raises(NotFoundError):
         RunOptions(run="nowhere").open()

@@ -11,8 +11,8 @@ from captioners.core.errors import WorkerOutError
 from captioners.core.storage import Place
 from captioners.jobs.generate import canary
 from captioners.jobs.generate.canary import drift, look
+from captioners.jobs.generate.facts import environment_of
 from captioners.jobs.generate.station import Station
-from captioners.jobs.generate.worker import environment_of
 
 
 @cache

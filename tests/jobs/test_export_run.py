@@ -298,7 +298,7 @@ def test_a_score_that_was_not_computed_names_the_command(run, out):
     assert f"score 'clipscore' is not computed for member 'brief', 'broad'; run: captioners measure {run.url} " in str(
         caught.value
     )
-    with pytest.raises(UserError, match=r"scores: .*'wrds', nor computed. Did you mean 'words'"):
+    with pytest.raises(UserError, match=r"scores: .*'wrds'. Did you mean 'words'\?; scores are computed by: capt"):
         export(run, out, "scores=[wrds]")
 
 

@@ -3,7 +3,6 @@
 import errno
 import json
 import re
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -155,19 +154,6 @@ def test_more_shards_go_on_with_the_run(captioners, work):
     assert sums("runs/latest")[LAYER].read == 20
 
 
-def test_shards_are_frozen_in_an_even_order_and_those_added_come_after(captioners, work):
-    write_shards("shards", shards=5, samples=1)
-    taken = []
-    for pilot in (2, 3):
-        assert captioners(*plain("run", f"max_shards={pilot}"))[0] == 0
-        taken.append({int(shard.partition(".")[0]) for _, shard, _ in content("run")})
-    assert taken == [{0, 2}, {0, 2, 4}], "spread over all of them, and a larger pilot goes on with the smaller"
-    write_shards("shards", shards=3, samples=1, first=5)
-    assert captioners(*plain("run", "max_shards=3"))[0] == 0 and first(work) == 6, "the pilot stays the same"
-    assert captioners(*plain("run"))[0] == 0 and first(work) == 16
-    assert [shard["path"][4] for shard in RunDir("run").inputs()] == list("02413576")
-
-
 def test_a_pattern_of_more_shards_goes_on_with_the_run(captioners, work):
     write_shards("shards", shards=4)
     captioners("generate", "shards/{00000..00001}.tar", *QUICK)
@@ -219,71 +205,6 @@ def test_captioners_that_fit_share_a_pass_and_store_what_two_passes_store(captio
     members = [member for member, *_ in work]
     assert members == sorted(members) and set(members) == {"a", "c"}, "one captioner after the other"
     assert content("one") == content("two") and len(content("one")) == 8
-
-
-REPLACED = TWO.replace("top_k: 5", "top_k: 6").replace("draws: 2", "draws: 1") % B
-
-
-def test_a_changed_member_is_made_anew_and_its_old_captions_become_a_run_of_their_own(captioners, work):
-    write_shards("shards", shards=2, broken={3})
-    more = ("quarantine_ceiling=1",)
-    assert captioners(*ensemble("run", TWO % B, *more))[0] == 0
-    before = content("run")
-    old = RunDir("run").captions(["a"]).to_pylist()
-    assert captioners(*ensemble("run", REPLACED, *more))[0] == 1
-    assert captioners(*ensemble("run", REPLACED, *more), "--replace", "b")[0] == 1, "another member's leave"
-    work.clear()
-    code, out, err = captioners(*ensemble("run", REPLACED, *more), "--replace", "a")
-    assert code == 0, err
-    assert "member 'a': its 18 captions are set aside, as a run of their own: run/replaced/a-" in out
-    assert {member for member, *_ in work} == {"a"} and first(work) == 9
-    assert sums("run")["a"].rows == 9 and orphans("run") == []
-    assert {unit: held for unit, held in content("run").items() if unit[0] == "b"} == {
-        unit: held for unit, held in before.items() if unit[0] == "b"
-    }
-    (aside,) = Path("run/replaced").iterdir()
-    assert content(aside) == {unit: held for unit, held in before.items() if unit[0] == "a"}
-    assert open_run(aside).captions().to_pylist() == old and len(open_run(aside).quarantine()) == 1
-    assert captioners("status", aside)[0] == 0
-    work.clear()
-    code, out, _ = captioners(*ensemble("run", REPLACED, *more), "--replace", "a")
-    assert code == 0 and "set aside" not in out and work == [], "nothing has changed since"
-
-
-def test_setting_aside_that_is_killed_anywhere_goes_on_with_the_same_command(captioners, work, monkeypatch):
-    write_shards("shards", shards=1)
-    captioners(*ensemble("run", TWO % B))
-    old = {unit: held for unit, held in content("run").items() if unit[0] == "a"}
-    real, left = {name: getattr(Place, name) for name in ("create", "write", "remove", "exists")}, {"calls": 0}
-
-    def dying(name):
-        def call(self, *arguments):
-            left["calls"] -= 1
-            if left["calls"] < 0:
-                raise KeyboardInterrupt
-            return real[name](self, *arguments)
-
-        return call
-
-    for name in real:
-        monkeypatch.setattr(Place, name, dying(name))
-    code, tries = 75, 0
-    while code:
-        tries += 1
-        left["calls"] = 4 * tries if tries < 12 else 10_000
-        with suppress(KeyboardInterrupt):
-            code, _, err = captioners(*ensemble("run", REPLACED), "--replace", "a")
-            assert code in (0, 75, 130), err
-    assert tries > 4
-    left["calls"] = 10_000
-    (aside,) = Path("run/replaced").iterdir()
-    assert content(aside) == old and sums("run")["a"].rows == 5 and orphans("run") == [] == orphans(aside)
-
-
-def test_replacing_a_member_that_is_not_there_is_refused_with_a_near_name(captioners):
-    write_shards("shards", shards=1)
-    code, _, err = captioners(*ensemble("run", TWO % B), "--replace", "aa")
-    assert code == 1 and "--replace aa: no member is called so." in err and not Path("run").exists()
 
 
 def test_other_workers_store_the_same_bytes(captioners):

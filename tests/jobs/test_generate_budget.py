@@ -132,7 +132,7 @@ def captioners(capfd, run_dir):
     return call
 
 
-QUICK = ("-c", "random-tiny", "-n", "1", "-d", "{top_k: 5, max_tokens: 4}", "unit_samples=3", "decode_workers=0")
+QUICK = ("-c", "random-tiny", "-n", "1", "-d", "{top_k: 5, max_tokens: 6}", "unit_samples=3", "decode_workers=0")
 
 
 def test_a_run_stops_at_its_budget_with_75_and_one_line_and_a_higher_one_goes_on(captioners):

@@ -7,8 +7,10 @@ import pytest
 from captioners.core.errors import NotFoundError, RecipeError, UserError
 from captioners.core.package_data import recipe_names
 from captioners.core.recipe import read_recipe
-from captioners.jobs.plan.job import plan
+from captioners.jobs.plan.captioning import Asked
+from captioners.jobs.plan.job import plan as plan_of
 from captioners.models import coca
+from captioners.models.hardware import parse_fleet
 from captioners.models.training_cost import Step, training_cost_of
 from tests.models.tiny import tiny_config
 
@@ -30,6 +32,10 @@ objective: {contrastive_weight: 0}
 SURE = ["utilisation=0.4", "caption_tokens=20", "padded_tokens=20"]
 
 
+def plan(source, overrides=(), gpus=None, assume=()):
+    return plan_of(source, overrides, Asked(gpus=gpus), assume)
+
+
 @pytest.fixture
 def recipe(tmp_path):
     def write(text):
@@ -42,7 +48,7 @@ def recipe(tmp_path):
 
 def test_hours_are_operations_over_what_the_gpus_do(recipe):
     made = plan(recipe(L14), ["objective.contrastive_weight=0"], assume=SURE)
-    assert str(made.fleet) == "16 x a100-40"
+    assert made.fleet == "16 x a100-40"
     assert made.row("samples seen").low == 150 * 1024
     cost = training_cost_of(coca.outline(coca.architecture("coca_ViT-L-14")))
     step = Step(batch=1024, gpus=16, micro_batch=64, tokens=20, labels=19, contrastive=False)
@@ -86,7 +92,7 @@ def test_the_micro_batch_is_the_largest_that_fits(recipe):
     for name in ("rtx-3090", "a100-40", "a100-80", "h200"):
         made = plan(recipe(text.replace("GPUS", f"{name}:16")))
         sizes[name] = made.row("micro-batch").low
-        assert made.row("in all").how.startswith(f"of {made.fleet.gpu.memory:g} GiB: fits")
+        assert made.row("in all").how.startswith(f"of {parse_fleet(made.fleet.split()[-1]).gpu.memory:g} GiB: fits")
         assert 256 % sizes[name] == 0
     assert sizes["rtx-3090"] < sizes["a100-40"] < sizes["a100-80"] < sizes["h200"]
     small = plan(recipe(text.replace("GPUS", "rtx-3060:16")), ["precision=fp32"])
@@ -175,9 +181,9 @@ def test_mistakes_are_one_line(recipe, overrides, gpus, assume, error, says):
         plan(recipe(VOICE), overrides, gpus, assume)
 
 
-def test_recipes_of_other_jobs_are_not_covered_yet():
-    with pytest.raises(UserError, match="a recipe of the job 'generate'; plan covers pretrain and finetune so far"):
-        plan("generate/demo")
+def test_what_is_about_captions_is_refused_for_training(recipe):
+    with pytest.raises(UserError, match=r"--deadline: for recipes that caption; .* is one of the job 'finetune'"):
+        plan_of(recipe(VOICE), asked=Asked(deadline=3.0))
 
 
 def test_every_packaged_training_recipe_can_be_planned():

@@ -5,11 +5,14 @@ caption comes by itself.
 """
 
 import json
+import re
 from dataclasses import asdict
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 from captioners.core.layers import Layer, claim
 from captioners.core.ledger import Counts, Entry
@@ -156,10 +159,10 @@ def test_another_text_another_attempt_or_another_probability_differs(made):
         {**row, "logprob": row["logprob"] - 0.5},
         {**row, "logprob": None},
     ]
-    assert [one.outcome for one in remake(made, changed)] == ["differs"] * 5
+    assert [one.outcome for one in remake(made, changed)] == ["wrong"] * 5
     beam = rows_of(made, "searched")[0]
     worse = {**beam, "text": "a worse one", "logprob": beam["logprob"] - 5}
-    assert [one.outcome for one in remake(made, [worse])] == ["differs"]
+    assert [one.outcome for one in remake(made, [worse])] == ["wrong"]
 
 
 def test_a_tiny_shift_of_the_random_numbers_is_a_near_tie(made, monkeypatch):
@@ -168,7 +171,7 @@ def test_a_tiny_shift_of_the_random_numbers_is_a_near_tie(made, monkeypatch):
     assert moved["text"] != row["text"]  # random weights are flat: any shift tells
     assert [one.outcome for one in remake(made, [moved])] == ["near tie"]
     far = _with_uniforms_moved(made, row, 0.013)
-    assert [one.outcome for one in remake(made, [far])] == ["differs"]
+    assert [one.outcome for one in remake(made, [far])] == ["wrong"]
 
 
 def _with_uniforms_moved(run, row, shift):
@@ -186,6 +189,67 @@ def test_a_beam_s_caption_of_the_same_score_is_a_near_tie(made):
     row = rows_of(made, "searched")[0]
     other = {**row, "text": "as likely as the other"}
     assert [one.outcome for one in remake(made, [other])] == ["near tie"]
+
+
+def flipped(bit, tensor="text_decoder.resblocks.0.mlp.c_fc.weight"):
+    """A captioner one of whose weights has one other bit."""
+
+    class Flipped(CocaCaptioner):
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            weights = self.loaded.model.state_dict()[tensor].view(torch.int32).flatten()
+            weights[0] ^= torch.tensor(1 << bit, dtype=torch.int64).to(torch.int32)
+
+    return Flipped
+
+
+@pytest.mark.parametrize("bit", [0, 12, 29])
+def test_one_flipped_bit_of_one_weight_is_found(made, monkeypatch, bit):
+    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", flipped(bit))
+    found = verify(made)
+    assert sum("made by weights" in finding for finding in found.findings) == 2, "one for each member"
+
+
+def test_a_flipped_bit_that_counts_makes_captions_wrong(made, monkeypatch):
+    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", flipped(29))
+    found = verify(made, weights=False, shards_again=1)
+    assert found.again["wrong"] > 10 and not found.again["near tie"]
+    assert sum("made again it is another" in finding for finding in found.findings) == found.again["wrong"]
+
+
+@pytest.mark.parametrize("change", ["temperature: 0.9", "seed: 4"])
+def test_another_temperature_or_seed_is_wrong_and_the_recipe_is_named(made, monkeypatch, change):
+    name, value = change.split(": ")
+    text = re.sub(rf"\b{name}: \S+", change, made.recipe_text())
+    assert text != made.recipe_text()
+    monkeypatch.setattr(RunDir, "recipe_text", lambda self: text)
+    found = verify(made, weights=False, shards_again=1)
+    assert found.again["wrong"] >= 8 and found.again["near tie"] == 0, "12 captions are sampled"
+    assert any("its layer was made with" in finding and str(value) in finding for finding in found.findings)
+
+
+def test_a_difference_in_the_last_bit_is_never_wrong(made, monkeypatch):
+    class Rounded(CocaCaptioner):
+        """The same captioner on a machine that rounds every weight of the decoder otherwise."""
+
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            for parameter in self.loaded.model.text_decoder.parameters():
+                parameter.data.mul_(1 + 2**-23)
+
+    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", Rounded)
+    found = verify(made, weights=False, shards_again=1)
+    assert set(found.again) <= {"same", "near tie"} and found.findings == []
+
+
+def test_whole_shards_are_read_again_and_nothing_may_be_missing(made, monkeypatch):
+    found = verify(made, weights=False, shards_again=2)
+    assert found.findings == [] and found.again == {"same": 20}
+    assert found.notes == ["1 shards are whole and sound; 2 were to be made again"]
+    source = job.RunPictures.samples
+    monkeypatch.setattr(job.RunPictures, "samples", lambda *given: islice(source(*given), 1, None))
+    findings = verify(made, weights=False, shards_again=1).findings
+    assert len(findings) == 2 and all("sample 0 was 0" in finding and "is nothing" in finding for finding in findings)
 
 
 def test_what_stands_in_the_way_is_said(made, tmp_path):
@@ -228,8 +292,8 @@ def test_verify_finds_captions_that_differ_and_weights_that_changed(made, monkey
 
     monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", Other)
     found = verify(made, again=2)
-    assert found.again["differs"] > 0
-    assert sum("made again it differs" in finding for finding in found.findings) == found.again["differs"]
+    assert found.again["wrong"] > 0
+    assert sum("made again it is another" in finding for finding in found.findings) == found.again["wrong"]
     assert sum("made by weights" in finding for finding in found.findings) == 2
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from captioners.text.rules import RULES, TIDY_RULES, clean, first_sentence, names_of, rules_for
+from captioners.text.rules import RULES, TIDY_RULES, clean, names_of, rules_for
 from captioners.text.tokenizer import ClipTokenizer
 from tests.text.captions import HELD_OUT, VARIED
 
@@ -129,10 +129,3 @@ def test_names_and_choice_for_provenance():
     assert len(set(names_of(RULES))) == len(RULES)
     assert rules_for(keeps_spaces=True) == TIDY_RULES
     assert rules_for(keeps_spaces=False) == RULES
-
-
-def test_first_sentence_cuts_where_apple_does():
-    assert first_sentence("a dog . a cat .") == "a dog"
-    assert first_sentence("a 3.5 kg dog.") == "a 3"
-    assert first_sentence("no stop ") == "no stop"
-    assert first_sentence(".") == ""

@@ -2,8 +2,9 @@
 
 import pytest
 
+from captioners.text.sentences import sentence_ends
 from captioners.text.tokenizer import ClipTokenizer
-from captioners.text.truncate import fit, sentence_ends
+from captioners.text.truncate import fit
 
 TOKENIZER = ClipTokenizer()
 

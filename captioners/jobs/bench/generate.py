@@ -107,7 +107,7 @@ def bench_generate(options: BenchGenerateOptions, say: Callable[[str], None]) ->
     recipe = GenerateRecipe(
         source=WebdatasetOptions(inputs=[str(folder / "shards")]),
         members=[Member(captioner=captioner_name, draws=options.draws, decoding=decoding)],
-        rules=Rules(refuse=[]),  # a draw made again would be work that the engine alone does not have
+        rules=Rules(retries=0),  # a draw made again would be work that the engine alone does not have
     )
     captioner = load(recipe.members[0], recipe)
     assert isinstance(captioner, CocaCaptioner)

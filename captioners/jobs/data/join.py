@@ -19,8 +19,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from captioners.core.errors import UserError
+from captioners.core.remote import is_remote
 from captioners.data.grouping import Group
-from captioners.data.inputs import input_root
+from captioners.data.inputs import local_root
 from captioners.data.tar import TarWriter
 from captioners.jobs.data.join_index import Found, JoinIndex
 from captioners.jobs.data.join_sides import PARTS, By, LeftOut, OpenShards, ShardSet, Side
@@ -150,7 +151,9 @@ class _Join:
 
 def _check_free(out: Path, given: tuple[str, str]) -> None:
     for one in given:
-        root = input_root([one])
+        if is_remote(one):
+            continue
+        root = local_root([one])
         if not Path(one).expanduser().is_file() and out.resolve().is_relative_to(root.resolve()):
             raise UserError(f"{out}: lies inside the input {root}; choose another folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -4,6 +4,7 @@ No time, host or path stands in it: the same captions, selected the same way, gi
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -87,10 +88,13 @@ def _data(found: RunCaptions) -> dict[str, Any]:
 
 def _commercial_use(found: RunCaptions, data: str) -> str:
     """Return no if a captioner's or the data's licence forbids it, else unknown: not yes, which nobody has stated."""
-    for layer in found.units.layers:
-        try:
-            if find(str(layer.facts.get("captioner"))).noncommercial:
-                return "no"
-        except NotFoundError:  # a captioner that is not here any more
-            continue
-    return "no" if data == "no" else "unknown"
+    return "no" if data == "no" or any(_forbids(layer) for layer in found.units.layers) else "unknown"
+
+
+def _forbids(layer: Layer) -> bool:
+    """Whether the licence of a layer's captioner forbids commercial use; a run of an older version does not say it."""
+    if "commercial_use" in layer.facts:
+        return bool(layer.facts["commercial_use"] == "no")
+    with suppress(NotFoundError):  # a captioner that is not here any more
+        return find(str(layer.facts.get("captioner"))).noncommercial
+    return False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from captioners.core import sums
+from captioners.core.alarms import placeholders
 from captioners.core.errors import InterruptedRunError
 from captioners.core.leases import Leases
 from captioners.core.ledger import Counts
@@ -44,7 +45,7 @@ class GenerateRun:
     failed: list[Failed] = field(default_factory=list)
     """Shards that are set aside, for they kill workers."""
     alarms: int = 0
-    """In the entries of the whole run."""
+    """In the entries of the whole run, or following from them."""
 
 
 def generate(
@@ -133,5 +134,5 @@ def _summary(started: Started, progress: Progress, before: int) -> GenerateRun:
         run.reasons[lost.reason] = lost.count, started.run.example(lost.unit, lost.reason)
     run.quarantined = max(sums.lost_shares(table))
     run.failed = failed_units(started.run)
-    run.alarms = int(sums.numbers(table, "alarms").sum())
+    run.alarms = int(sums.numbers(table, "alarms").sum()) + len(placeholders(table))
     return run

@@ -137,7 +137,8 @@ def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:
     known = [member.called for member in recipe.members]
     for name in replace:
         if name not in known:
-            raise UserError(f"--replace {name}: no member is called so.{near(name, known) or f' Known: {known}'}")
+            hint = near(name, known) or f" The recipe's members: {', '.join(known)}"
+            raise UserError(f"--replace {name}: no member is called so.{hint}")
 
 
 def _layers(
@@ -186,6 +187,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> La
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
+        "commercial_use": "no" if refusal(member.captioner, allow_noncommercial=False) else "unknown",
         "tower": info.tower_digest,
         "package": version("captioners"),
     }

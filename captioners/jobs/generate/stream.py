@@ -95,9 +95,9 @@ class PassStream:
         """
         self._members = [member for _, members in captioners for member in members]
         self._lanes = [Lane(captioner, members) for captioner, members in captioners]
-        for encoding, number in Counter(lane.encoding for lane in self._lanes).items():
-            for lane in self._lanes:
-                lane.shares |= lane.encoding == encoding != "" and number > 1
+        towers = Counter(lane.encoding for lane in self._lanes)
+        for lane in self._lanes:
+            lane.shares = lane.encoding != "" and towers[lane.encoding] > 1
         samples = self._samples(shards)
         self._decoded = self._pool.map(samples, lambda item: item.sample.image, lambda item: item.sample.name)
         try:
@@ -169,15 +169,15 @@ class PassStream:
             del self._flights[result.index]
         request, member = flight.request, flight.member
         rules = self._recipe.rules
-        flags = flags_of(result.text, result.raw_text, result.finish)
-        refused = rules.refused(flags) or result.finish == "error"
-        if refused and member.redraws and result.finish != "error" and request.attempt < rules.retries:
+        flags = flags_of(result.text, result.raw_text, result.finish, rules.scripts)
+        failed = result.finish == "error"
+        if member.redraws and not failed and rules.again(flags, request.attempt):
             again = replace(
                 request, index=next(self._numbers), draws=1, first_draw=result.draw, attempt=request.attempt + 1
             )
             lane.again.append(Flight(again, flight.part, member, flight.seen, 1))
             return
-        flight.part.caption(member, flight.seen, result, request.attempt, not refused, flags)
+        flight.part.caption(member, flight.seen, result, request.attempt, not (failed or rules.refused(flags)), flags)
 
     def _samples(self, shards: Iterator[Work]) -> Iterator[_Item]:
         for work in shards:
@@ -203,7 +203,7 @@ class PassStream:
             start = number * self._unit_samples
             stream = stream or _Peekable(self._source.samples(work.shard, start))
             work.units += len(missing)
-            part = Part(work.shard, number, start, missing, whole)
+            part = Part(work.shard, number, start, missing, whole, self._recipe.rules)
             yield from self._part(part, stream)
             if part.last:
                 return

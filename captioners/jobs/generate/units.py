@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.errors import InterruptedRunError
 from captioners.core.ledger import Counts, Entry
 from captioners.core.records import Row
 from captioners.data.source import Sample, Shard, Unreadable
 from captioners.images.decode import Picture
+from captioners.jobs.generate.alarms import marked, repeated, same_caption
 from captioners.jobs.recipes.generate import Member
 from captioners.kinds.captioner import Result
-from captioners.text.flags import Flag
+from captioners.text.flags import Flag, Rules
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Part:
     members: Sequence[Member]
     whole: Callable[["Part", Member], None]
     """Called once for each member, when its last caption has come."""
+    rules: Rules = field(default_factory=Rules)
     stop: int = 0
     last: bool = False
     read: int = 0
@@ -71,7 +74,13 @@ class Part:
         self.good += 1
 
     def no_picture(self, sample: Sample, reason: str, error: str) -> None:
-        """Note a sample that could not be decoded."""
+        """Note a sample that could not be decoded.
+
+        Raises:
+            InterruptedRunError: this installation lacks a codec; the picture may be a good one.
+        """
+        if reason == "missing_codec":
+            raise InterruptedRunError(f"{error}; then run the same command again: what is stored stays")
         self.undecided -= 1
         self._note(sample.key, sample.index, reason, error, sample.offset)
         self._look()
@@ -116,7 +125,7 @@ class Part:
 
     def entry(self, member: Member, fingerprint: str) -> tuple[Entry, list[Row]]:
         """Return the ledger entry of a member's unit, its files still to be named, and its rows in order."""
-        rows = sorted(self.rows[member.called], key=lambda row: (row["index"], row["draw"]))
+        rows = marked(sorted(self.rows[member.called], key=lambda row: (row["index"], row["draw"])), self.rules)
         kept = {row["index"] for row in rows if row["keep"]}
         counts = Counts(
             read=self.read,
@@ -141,6 +150,8 @@ class Part:
             digest="",
             reasons=_counted(record["reason"] for record in self.quarantined),
             flags=_counted(flag for row in rows for flag in row["flags"]),
+            alarms=[alarm.record() for alarm in same_caption(member.called, self.shard.path, rows)],
+            repeated=repeated(rows),
         )
         return entry, rows
 

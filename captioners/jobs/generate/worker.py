@@ -1,17 +1,17 @@
 """What a worker of `generate` does: load a pass's captioners, stream shards through it, store units, tell of it."""
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from captioners.core import faults
+from captioners.core.alarms import Alarm
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
@@ -21,7 +21,9 @@ from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate import canary
+from captioners.jobs.generate.alarms import blind, pictures_of
 from captioners.jobs.generate.budget import Budget
+from captioners.jobs.generate.facts import environment_of, facts_of
 from captioners.jobs.generate.heartbeat import Heartbeat
 from captioners.jobs.generate.loading import budget_of, load
 from captioners.jobs.generate.passes import budgets, needs_of, share_towers
@@ -154,32 +156,6 @@ def loaded_captioner(setting: Setting, number: int, rank: int) -> Captioner:
     return captioner
 
 
-def facts_of(layer: Layer, captioner: Captioner) -> dict[str, str]:
-    """Return what a layer's file says of itself; neither time, host nor path is in it."""
-    import json
-
-    return {
-        "fingerprint": layer.fingerprint,
-        "member": layer.name,
-        "captioner": captioner.info.name,
-        "weights": captioner.info.weights_digest,
-        "decoding": json.dumps(layer.meaning["decoding"], sort_keys=True),
-        "package": version("captioners"),
-        "device": captioner.device_type,
-        "dtype": captioner.environment["dtype"],
-    }
-
-
-def environment_of(captioner: Captioner) -> dict[str, str]:
-    """Return what a caption may depend on besides its layer's meaning."""
-    return {
-        "captioners": version("captioners"),
-        "python": platform.python_version(),
-        "grade": captioner.info.grade,
-        **captioner.environment,
-    }
-
-
 class Pass:
     """One pass in one worker: its captioners are open, in the order of the setting's numbers."""
 
@@ -207,10 +183,13 @@ class Pass:
         self.stored: dict[str, float] = {}
         self.images = self.images_told = self.captions = 0
         self.told = time.monotonic()
+        self.alarms: dict[str, list[Alarm]] = {}
+        """Member -> what the entry of its next unit is to say."""
 
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
         """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
+        tasks = self._look(tasks)
         fit, queue = self.captioners[0].fit, recipe.queue_mb * _MB  # of all alike: a pass has one fit
         if len(self.captioners) > 1:
             queue //= 2  # the other half is for pictures that one captioner has taken and others have not
@@ -236,6 +215,18 @@ class Pass:
                     self._tell_progress()
         self.images = stream.images
         self._tell_progress()
+
+    def _look(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Ask whether captions change with their pictures, by those of the first shard; return the tasks again."""
+        recipe = self.setting.recipe
+        first = next(tasks, None)
+        if first is None:
+            return iter(())
+        pictures = pictures_of(recipe, first.shard, self.captioners[0].fit)
+        for captioner, members in self.lanes:
+            for member in members:
+                self.alarms[member.called] = blind(captioner, member, pictures, recipe.seed, first.shard.path)
+        return chain([first], tasks)
 
     def _begun(self, task: Task, finished: Callable[[Task], None]) -> Work:
         faults.point(f"begin {task.shard.path}")
@@ -264,6 +255,7 @@ class Pass:
         self.stored = dict(self.total)
         entry = replace(
             entry,
+            alarms=[*entry.alarms, *(alarm.record() for alarm in self.alarms.pop(member.called, ()))],
             environment=self.environments[member.called],
             kept=sum(row["keep"] for row in rows),
             worker=self.setting.station.worker,

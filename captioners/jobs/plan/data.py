@@ -10,17 +10,7 @@ from dataclasses import dataclass, replace
 from captioners.core.errors import CaptionersError, UserError, near
 from captioners.data.cards import read_card
 from captioners.data.source import SourceOptions
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure of a plan: a range, its unit, and where it comes from."""
-
-    what: str
-    low: float
-    high: float
-    unit: str = ""
-    how: str = ""
+from captioners.jobs.plan.rows import Row
 
 
 @dataclass(frozen=True)
@@ -59,8 +49,8 @@ UTILISATION = (0.25, 0.5)
 """What trainers of large vision transformers get of a GPU's peak, from careless to good; assumed, not measured."""
 
 
-def assumptions(source: SourceOptions, context: int, said: Sequence[str] = ()) -> dict[str, Row]:
-    """Return what is assumed, by name; `said` is what a user says otherwise, each `NAME=VALUE` or `NAME=LOW..HIGH`.
+def assumptions(source: SourceOptions, context: int, words: Sequence[str] = ()) -> dict[str, Row]:
+    """Return what is assumed, by name; `words` is what a user says otherwise, each `NAME=VALUE` or `NAME=LOW..HIGH`.
 
     Raises:
         UserError: a name or a value that means nothing.
@@ -70,15 +60,15 @@ def assumptions(source: SourceOptions, context: int, said: Sequence[str] = ()) -
     tokens = min(float(context), known.tokens.get(str(getattr(source, "variant", "")), context))
     images, each = _images(source, card) or known.images, known.bytes_per_image
     rows = [
-        Row("utilisation", *UTILISATION, how="of the GPU's peak; small models get far less"),
-        Row("caption_tokens", tokens, tokens, "tokens", f"start and end counted: {known.from_tokens}"),
-        Row("images", images, images, "images", f"in the set: data card {card}"),
-        Row("bytes_per_image", each, each, "bytes", f"as stored: {known.from_bytes}"),
-        Row("padded_tokens", 0, 0, "tokens", "what captions are padded to: own length .. context"),
+        Row("utilisation", *UTILISATION, how="of the GPU's peak; small models get far less", known="assumed"),
+        Row("caption_tokens", tokens, tokens, "tokens", f"with start and end: {known.from_tokens}", known="assumed"),
+        Row("images", images, images, "images", f"in the set: data card {card}", known="assumed"),
+        Row("bytes_per_image", each, each, "bytes", f"as stored: {known.from_bytes}", known="assumed"),
+        Row("padded_tokens", 0, 0, "tokens", "what captions are padded to: own length .. context", known="assumed"),
     ]
     found = {row.what: row for row in (*rows, *_counted(source))}
-    for text in said:
-        row = _said(text, found)
+    for word in words:
+        row = said(word, found)
         found[row.what] = row
     if not found["images"].high:
         del found["images"]
@@ -87,6 +77,18 @@ def assumptions(source: SourceOptions, context: int, said: Sequence[str] = ()) -
         found["padded_tokens"] = replace(found["padded_tokens"], low=low, high=max(low, context))
     _within(found, context)
     return found
+
+
+def known_bytes(source: SourceOptions) -> tuple[float, str]:
+    """Return the bytes of a stored image as far as anything is known of the source, and where that is from."""
+    known = _SETS.get(source.card or source.own_card() or "", _GUESS)
+    return known.bytes_per_image, known.from_bytes
+
+
+def known_images(source: SourceOptions) -> float:
+    """Return how many images the data card says are read; 0 where nothing is known."""
+    card = source.card or source.own_card()
+    return _images(source, card) or _SETS.get(card or "", _GUESS).images
 
 
 def _images(source: SourceOptions, card: str | None) -> int:
@@ -109,11 +111,12 @@ def _counted(source: SourceOptions) -> list[Row]:
         return []
     how = f"counted in {len(shards):,} shard{'' if len(shards) == 1 else 's'}"
     each = sum(shard.size for shard in shards) / images
-    rows = [Row("images", images, images, "images", how)]
-    return [*rows, Row("bytes_per_image", each, each, "bytes", how)] if each >= 1 else rows
+    rows = [Row("images", images, images, "images", how, "counted")]
+    return [*rows, Row("bytes_per_image", each, each, "bytes", how, "counted")] if each >= 1 else rows
 
 
-def _said(text: str, known: Mapping[str, Row]) -> Row:
+def said(text: str, known: Mapping[str, Row]) -> Row:
+    """Return a row as a user says it; raise UserError for a name or a value that means nothing."""
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or name not in known:
@@ -124,7 +127,9 @@ def _said(text: str, known: Mapping[str, Row]) -> Row:
         raise UserError(f"--assume {text}: '{value}' is neither a number nor a range like 0.2..0.4") from None
     if not 0 < low <= high:
         raise UserError(f"--assume {text}: must be above 0, and a range goes upwards")
-    return replace(known[name], low=low, high=high, how=f"{known[name].how.partition(':')[0]}: as said")
+    return replace(
+        known[name], low=low, high=high, how=f"{known[name].how.partition(':')[0]}: as said", known="assumed"
+    )
 
 
 def _within(rows: Mapping[str, Row], context: int) -> None:

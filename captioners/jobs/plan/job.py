@@ -1,164 +1,171 @@
-"""Say what a training recipe will cost before it runs: GPU-hours, memory of each GPU, disk; modelled, not measured.
+"""Say what a recipe will cost before it runs: training modelled, captions measured, scaled or modelled."""
 
-Hours are operations / (GPUs x peak x utilisation), with operations and memory from the architecture
-(`models.training_cost`), peaks from data sheets (`models.hardware`), a range of utilisation and what is known of the
-data (`plan_data`). A figure is a range where what it rests on is one: the low end has captions of their own length and
-good utilisation, the high end all captions padded to the context and poor utilisation. Not in it: pictures that are
-read too slowly, evaluation, waiting for other GPUs, starting again.
-"""
-
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from captioners.core.errors import UserError
-from captioners.core.recipe import read_recipe
-from captioners.jobs.plan.data import Row, assumptions
-from captioners.jobs.plan.load import Load, Recipe, configuration_of, is_cached, load_of, peak_of, steps_of
+from captioners.core.recipe import Recipe, read_recipe
+from captioners.core.run_dir import open_run
+from captioners.data.folder_source import FolderOptions
+from captioners.jobs.plan import amount, calibration
+from captioners.jobs.plan.calibration import Calibration, measured_by
+from captioners.jobs.plan.captioning import (
+    Asked,
+    Work,
+    data_rows,
+    measured_rows,
+    money_rows,
+    time_rows,
+    work_rows,
+    workers_of,
+)
+from captioners.jobs.plan.levers import lever_rows
+from captioners.jobs.plan.pilot import measure
+from captioners.jobs.plan.rows import Plan, Section
+from captioners.jobs.plan.simulated import simulated_rows
+from captioners.jobs.plan.training import training_plan
+from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.jobs.recipes.finetune import FinetuneRecipe
+from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.jobs.recipes.pretrain import PretrainRecipe
-from captioners.models import coca
-from captioners.models.hardware import GPUS, Fleet, parse_fleet
-from captioners.models.training_cost import TrainingCost, training_cost_of
-
-_GIB = 2**30
-_PLAIN = "rtx-4090"
-"""What a recipe that names no GPU is planned for."""
+from captioners.jobs.runs.remake import read_recipe_of
 
 
 @dataclass(frozen=True)
-class Section:
-    """Rows that belong together."""
+class Measured:
+    """Where a plan of captions has its times from; without a file, they are measured here, or modelled for a GPU."""
 
-    title: str
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a recipe costs on one fleet, and what that rests on."""
-
-    recipe: str
-    job: str
-    fleet: Fleet
-    sections: tuple[Section, ...]
-
-    def row(self, what: str) -> Row:
-        """Return the row of a name; raise KeyError if there is none."""
-        for section in self.sections:
-            for row in section.rows:
-                if row.what == what:
-                    return row
-        raise KeyError(what)
+    calibration: Path | None = None
+    save: Path | None = None
+    images: int | None = None
+    """To measure on."""
 
 
-def plan(source: str, overrides: Sequence[str] = (), gpus: str | None = None, assume: Sequence[str] = ()) -> Plan:
-    """Return what a recipe costs; `gpus` is `NAME:COUNT`, absent: what the recipe names.
+_NOTHING, _HERE = Asked(), Measured()
+
+
+def plan(
+    source: str,
+    overrides: Sequence[str] = (),
+    asked: Asked = _NOTHING,
+    assume: Sequence[str] = (),
+    measured: Measured = _HERE,
+    say: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Return what a recipe costs; `assume` is what a user says otherwise of it, NAME=VALUE each.
 
     Raises:
-        UserError, NotFoundError: a mistake in the recipe, the GPUs or an assumption; or it is no training recipe.
+        UserError, NotFoundError: a mistake in the recipe, in what it is asked for or in an assumption; captions that
+            cannot be measured here.
     """
     read = read_recipe(source, overrides)
+    if isinstance(read.options, PretrainRecipe | FinetuneRecipe):
+        _only_captions(source, read, asked, measured)
+        return training_plan(read, asked.gpus, assume)
+    recipe = _generating(read)
+    known = _calibration(recipe, asked, measured, say)
+    assumed = amount.assumptions(recipe, known, assume)
+    left = amount.amount_of(recipe, assumed, assume)
+    return _captions(read.name, read.job, Work(recipe, workers_of(asked.gpus, known), left, assumed, known, asked))
+
+
+def plan_rest(given: str, asked: Asked = _NOTHING, assume: Sequence[str] = ()) -> Plan:
+    """Return what is left of a run, at the pace that its own ledger tells.
+
+    Raises:
+        UserError, NotFoundError: no run is there, or nothing of it is finished yet.
+    """
+    run = open_run(given)
+    recipe = read_recipe_of(run)
+    found = measured_by(run, recipe)
+    assumed = amount.assumptions(recipe, found, assume)
+    left = amount.left_of(run, recipe, assumed)
+    return _captions(run.url, "generate", Work(recipe, workers_of(asked.gpus, found), left, assumed, found, asked))
+
+
+def _only_captions(source: str, read: Recipe, asked: Asked, measured: Measured) -> None:
+    """Refuse for a training recipe what is about captions."""
+    wrong = [
+        ("--calibration", measured.calibration),
+        ("--save", measured.save),
+        ("--images", measured.images),
+        ("--price-per-gpu-hour", asked.price_per_gpu_hour),
+        ("--egress-per-gb", asked.egress_per_gb),
+        ("--deadline", asked.deadline),
+        ("--simulate", asked.simulate or None),
+    ]
+    given = [name for name, value in wrong if value is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: for recipes that caption; {source} is one of the job '{read.job}'")
+
+
+def _generating(read: Recipe) -> GenerateRecipe:
+    """Return the recipe as one of `generate`, which is what `caption` does with its pictures."""
     recipe = read.options
-    if not isinstance(recipe, PretrainRecipe | FinetuneRecipe):
-        raise UserError(f"{source}: a recipe of the job '{read.job}'; plan covers pretrain and finetune so far")
-    config, shape_of = configuration_of(recipe)
-    cost = training_cost_of(coca.outline(config))
-    assumed = assumptions(recipe.source, cost.context, assume)
-    own = parse_fleet(recipe.hardware or gpus or _PLAIN)
-    fleet = parse_fleet(gpus) if gpus else own
-    if recipe.batch_size % own.count:  # another batch than the recipe was written for
-        own = fleet
-    load = load_of(recipe, cost, assumed, fleet)
-    sections = (
-        Section("the work", tuple(_work(recipe, cost, load, assumed, shape_of))),
-        Section(f"on {fleet}", tuple(_time(recipe, load, fleet, assumed))),
-        Section(f"memory of one {fleet.gpu.name}", tuple(_memory(recipe, cost, load, fleet))),
-        Section("disk", tuple(_disk(recipe, cost, assumed))),
-        Section(f"elsewhere, set against {own}", tuple(_elsewhere(recipe, cost, assumed, own))),
-        Section("assumed (--assume NAME=VALUE or NAME=LOW..HIGH)", tuple(assumed.values())),
+    if isinstance(recipe, GenerateRecipe):
+        return recipe
+    if not isinstance(recipe, CaptionRecipe):
+        raise UserError(f"{read.name}: a recipe of the job '{read.job}', which is not planned")
+    shared = ("captioner", "decoding", "draws", "prompt", "context_length", "precision", "exact")
+    member = Member(name=recipe.member, **{name: getattr(recipe, name) for name in shared})
+    both = ("seed", "allow_noncommercial", "device", "memory_gb")
+    return GenerateRecipe(
+        source=FolderOptions(inputs=recipe.inputs, captions="none"),
+        members=[member],
+        format="jsonl",
+        **{name: getattr(recipe, name) for name in both},
     )
-    return Plan(read.name, read.job, fleet, sections)
 
 
-def _work(recipe: Recipe, cost: TrainingCost, load: Load, assumed: dict[str, Row], shape_of: str) -> Iterator[Row]:
-    steps = steps_of(recipe, assumed)
-    samples = steps * recipe.batch_size
-    of = f" of the schedule's {recipe.steps:,}" if recipe.stop_at and recipe.steps else ""
-    yield Row("samples seen", samples, samples, "", f"{steps:,} steps{of} x {recipe.batch_size:,} images")
-    yield Row("parameters", cost.parameters, cost.parameters, "", shape_of)
-    yield Row("operations of an image", *load.flops, "FLOP", "with its captions, forward and backward:")
-    least, most = cost.operations(load.least), cost.operations(load.most)
-    for part in most:
-        yield Row(f"  {part}", least[part], most[part], "FLOP")
-    yield Row("operations in all", samples * load.flops[0], samples * load.flops[1], "FLOP")
+def _calibration(
+    recipe: GenerateRecipe, asked: Asked, measured: Measured, say: Callable[[str], None]
+) -> Calibration | None:
+    """Return what times rest on: a file, a measurement here, or nothing where a GPU is named and none is asked for."""
+    if measured.calibration is not None:
+        if measured.save is not None or measured.images is not None:
+            raise UserError(
+                "--calibration is a measurement made before; --save and --images make a new one: drop either"
+            )
+        return calibration.load(measured.calibration)
+    named = asked.gpus is not None and asked.gpus.partition(":")[0] != "this"
+    if named and measured.save is None and measured.images is None:
+        return None
+    found = measure(recipe, measured.images, say)
+    if measured.save is not None:
+        calibration.save(found, measured.save)
+    return found
 
 
-def _time(recipe: Recipe, load: Load, fleet: Fleet, assumed: dict[str, Row]) -> Iterator[Row]:
-    use = assumed["utilisation"]
-    peak = f"{peak_of(recipe, fleet.gpu):g} TFLOP/s in {'fp32' if recipe.precision == 'fp32' else 'bf16'} a GPU"
-    yield Row("GPU-hours", *load.gpu_hours(fleet.count), "h", f"{peak}, used at {use.low:.0%} to {use.high:.0%}")
-    yield Row("hours", load.seconds[0] / 3600, load.seconds[1] / 3600, "h", f"{fleet.count:,} at once")
-    samples = steps_of(recipe, assumed) * recipe.batch_size
-    pace = samples / load.seconds[1], samples / load.seconds[0]
-    yield Row("images a second", *pace, "/s", "by all GPUs")
-    each = assumed["bytes_per_image"]
-    if not load.most.cached:
-        yield Row("to be read", pace[0] * each.low, pace[1] * each.high, "B/s", "or the GPUs wait for pictures")
+def _captions(name: str, job: str, work: Work) -> Plan:
+    pace = work.pace()
+    basis = "measured" if work.workers.measured else "modelled, not measured"
+    if work.workers.measured and (work.workers.count > 1 or pace.known != "measured"):
+        basis = "scaled from a measurement"
+    sections = [
+        Section("the work", tuple(work_rows(work))),
+        Section("measured, of one worker", tuple(measured_rows(work))),
+        Section(f"on {work.workers}", tuple(time_rows(work))),
+        Section("data", tuple(data_rows(work))),
+        Section("money, at your prices", tuple(money_rows(work))),
+        Section("what would change it, as hours of all workers", tuple(lever_rows(work))),
+    ]
+    if work.asked.simulate:
+        sections.append(Section("simulated, with failures and stragglers", tuple(simulated_rows(work))))
+    rest = tuple(row for name, row in work.assumed.items() if _counts(name, work))
+    sections.append(Section("assumed (--assume NAME=VALUE or NAME=LOW..HIGH)", rest))
+    return Plan(name, job, str(work.workers), basis, tuple(section for section in sections if section.rows))
 
 
-def _memory(recipe: Recipe, cost: TrainingCost, load: Load, fleet: Fleet) -> Iterator[Row]:
-    step, share = load.most, recipe.batch_size // fleet.count
-    fits = "fits" if load.memory[1] <= fleet.gpu.memory else "may not fit" if load.memory[0] <= fleet.gpu.memory else (
-        "does not fit"
-    )  # fmt: skip
-    yield Row(
-        "in all", load.memory[0] * _GIB, load.memory[1] * _GIB, "B", f"of {fleet.gpu.memory:g} GiB: {fits}; of which"
-    )
-    least, most = cost.memory(load.least), cost.memory(step)
-    for part in most:
-        yield Row(f"  {part}", least[part], most[part], "B")
-    yield Row("micro-batch", step.micro_batch, step.micro_batch, "images", f"of {share:,} that a GPU has in a step")
-
-
-def _disk(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row]) -> Iterator[Row]:
-    trained = cost.parameters - (cost.image_parameters if recipe.tune == "text" else 0)
-    checkpoint = 4.0 * cost.parameters + 8.0 * trained
-    kept = recipe.keep_checkpoints
-    yield Row("a checkpoint", checkpoint, checkpoint, "B", "weights, and AdamW's moments of what is trained")
-    how = f"the last {kept}, the best, and one being written"
-    yield Row("checkpoints at most", (kept + 2) * checkpoint, (kept + 2) * checkpoint, "B", how)
-    size = (2.0 if recipe.save_dtype == "fp16" else 4.0) * cost.parameters
-    yield Row("the captioner", size, size, "B", f"its weights in {recipe.save_dtype}")
-    each, images = assumed["bytes_per_image"], assumed.get("images")
-    if images is None:
-        yield Row("the data", 0, math.inf, "B", "how many images is not known; say --assume images=N")
-        return
-    samples = steps_of(recipe, assumed) * recipe.batch_size
-    yield Row("the data", images.low * each.low, images.high * each.high, "B", "images x bytes_per_image")
-    yield Row("epochs", samples / images.high, samples / images.low, "", "how often each image is seen")
-    if is_cached(recipe):
-        floats = images.high * cost.image_tokens * cost.decoder.width
-        shape = f"{cost.image_tokens} x {cost.decoder.width} numbers of each image, in fp16 .. fp32, computed once"
-        yield Row("cached features", 2 * floats, 4 * floats, "B", shape)
-
-
-def _elsewhere(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row], own: Fleet) -> Iterator[Row]:
-    base = load_of(recipe, cost, assumed, own)
-    yield Row(str(own), *base.gpu_hours(own.count), "GPU-h", f"micro-batch {base.most.micro_batch:,}")
-    hours = base.seconds[0]
-    for gpu in GPUS:
-        fleet = Fleet(gpu, _divisor(recipe.batch_size, own.count))
-        if gpu == own.gpu:
-            continue
-        load = load_of(recipe, cost, assumed, fleet)
-        if load.memory[1] > gpu.memory:
-            yield Row(gpu.name, 0, math.inf, "GPU-h", f"not an image fits into its {gpu.memory:g} GiB")
-            continue
-        many = math.ceil(fleet.count * load.seconds[0] / hours)
-        how = f"micro-batch {load.most.micro_batch:,}; {many:,} of them take as long"
-        yield Row(gpu.name, *load.gpu_hours(fleet.count), "GPU-h", how)
-
-
-def _divisor(batch: int, count: int) -> int:
-    return count if batch % count == 0 else 1
+def _counts(assumption: str, work: Work) -> bool:
+    """Whether a plan rests on an assumption, so that it has to be told."""
+    counted, measured = work.amount.images.known == "counted", work.calibration is not None
+    unused = {
+        "images": work.amount.images.known != "assumed",
+        "images_per_shard": work.amount.shards.known == "counted",
+        "bytes_per_image": counted,
+        "caption_tokens": measured,
+        "bytes_per_caption": measured,
+        "utilisation": work.workers.measured,
+    }
+    return not unused.get(assumption, not work.asked.simulate)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.jobs.plan.data import Row
+from captioners.jobs.plan.rows import Row
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.pretrain import PretrainRecipe
 from captioners.kinds.catalogue import CONFIG, TINY, find
@@ -16,7 +16,7 @@ from captioners.models import coca
 from captioners.models.hardware import Fleet, Gpu
 from captioners.models.training_cost import Step, TrainingCost
 
-Recipe = PretrainRecipe | FinetuneRecipe
+TrainRecipe = PretrainRecipe | FinetuneRecipe
 
 _GIB = 2**30
 _DRIVER = (0.6, 1.2)
@@ -45,7 +45,7 @@ class Load:
         return low * gpus / 3600, high * gpus / 3600
 
 
-def load_of(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row], fleet: Fleet) -> Load:
+def load_of(recipe: TrainRecipe, cost: TrainingCost, assumed: dict[str, Row], fleet: Fleet) -> Load:
     """Return what a fleet is given to do: the micro-batch that the recipe names, or the largest that fits.
 
     Raises UserError if the batch cannot be split over so many GPUs.
@@ -70,7 +70,7 @@ def load_of(recipe: Recipe, cost: TrainingCost, assumed: dict[str, Row], fleet: 
     return Load(least, most, (_memory_of(cost, least)[0], _memory_of(cost, most)[1]), flops, seconds)
 
 
-def _step(recipe: Recipe, assumed: dict[str, Row], fleet: Fleet, micro: int, end: int) -> Step:
+def _step(recipe: TrainRecipe, assumed: dict[str, Row], fleet: Fleet, micro: int, end: int) -> Step:
     padded, frozen = assumed["padded_tokens"], recipe.tune == "text"
     return Step(
         batch=recipe.batch_size,
@@ -87,12 +87,12 @@ def _step(recipe: Recipe, assumed: dict[str, Row], fleet: Fleet, micro: int, end
     )
 
 
-def _key(recipe: Recipe, name: str, default: Any) -> Any:
+def _key(recipe: TrainRecipe, name: str, default: Any) -> Any:
     """Return a key of the recipe, or what it is where this kind of recipe has no such key."""
     return getattr(recipe, name, default)
 
 
-def steps_of(recipe: Recipe, assumed: dict[str, Row]) -> int:
+def steps_of(recipe: TrainRecipe, assumed: dict[str, Row]) -> int:
     """Return the steps that are run; raise UserError where they follow from a number of images that is not known."""
     if recipe.steps is not None:
         return recipe.stop_at or recipe.steps
@@ -102,12 +102,12 @@ def steps_of(recipe: Recipe, assumed: dict[str, Row]) -> int:
     return max(1, ceil(recipe.epochs * assumed["images"].high / recipe.batch_size))
 
 
-def is_cached(recipe: Recipe) -> bool:
+def is_cached(recipe: TrainRecipe) -> bool:
     """Whether the image tower's features are computed once: it is frozen, and sees every picture as it is."""
     return recipe.tune == "text" and recipe.augmentation == "none"
 
 
-def peak_of(recipe: Recipe, gpu: Gpu) -> float:
+def peak_of(recipe: TrainRecipe, gpu: Gpu) -> float:
     """Return what a GPU does at most in the recipe's precision, in TFLOP/s."""
     return gpu.fp32 if recipe.precision == "fp32" else gpu.bf16
 
@@ -117,7 +117,7 @@ def _memory_of(cost: TrainingCost, step: Step) -> tuple[float, float]:
     return held * _ALLOCATOR[0] + _DRIVER[0], held * _ALLOCATOR[1] + _DRIVER[1]
 
 
-def configuration_of(recipe: Recipe) -> tuple[coca.Config, str]:
+def configuration_of(recipe: TrainRecipe) -> tuple[coca.Config, str]:
     """Return the model's configuration, and where it is from; no weights are loaded or fetched."""
     if isinstance(recipe, PretrainRecipe):
         config = deepcopy(recipe.model) if isinstance(recipe.model, dict) else coca.architecture(recipe.model)
@@ -125,11 +125,12 @@ def configuration_of(recipe: Recipe) -> tuple[coca.Config, str]:
             config["text_cfg"]["vocab_size"] = recipe.tokenizer.sentencepiece.vocab_size
         how = "as the recipe writes it" if isinstance(recipe.model, dict) else recipe.model
     else:
-        config, how = _of_init(recipe.init)
+        config, how = configuration_named(recipe.init)
     return (coca.with_context(config, recipe.context_length) if recipe.context_length else config), how
 
 
-def _of_init(init: str) -> tuple[coca.Config, str]:
+def configuration_named(init: str) -> tuple[coca.Config, str]:
+    """Return the configuration of a captioner, and where it is from; raise NotFoundError where nothing is called so."""
     try:
         known = find(init)
     except NotFoundError:

@@ -11,7 +11,7 @@ from captioners.core.records import Format
 from captioners.data.choices import AnySource
 from captioners.decoding.values import Decoding, Sample, draws_problem
 from captioners.executors.options import AnyExecutor, LocalOptions
-from captioners.images.decode import MAX_PIXELS, Profile
+from captioners.images.decode import MAX_PIXELS, AnyProfile
 from captioners.jobs.recipes.caption import CONTEXT_NAMES, context_problem
 from captioners.kinds.choices import AnyCaptioner, name_of
 from captioners.kinds.kind import KindOptions
@@ -85,8 +85,9 @@ class GenerateRecipe(Options):
     """Run seed of all random draws."""
     rules: Rules = Rules()
     """Which captions are drawn anew, and how often."""
-    decode_profile: Profile = "upright"
-    """How pictures are decoded: upright as a person sees them, or as_trained as CLIP trainers do."""
+    decode_profile: AnyProfile = "upright"
+    """upright: as a person sees them; fast: the same by quicker code, a grey level off here and there; as_trained: as
+    CLIP trainers decode."""
     max_pixels: int = Field(MAX_PIXELS, ge=1)
     """Larger pictures are quarantined, undecoded."""
     allow_noncommercial: bool = False

@@ -2,7 +2,8 @@
 
 A caption that differs may still be right. Where the model gives two tokens nearly the same probability, the rounding of
 another machine may choose the other one. So a sampled caption is a *near tie* if a tiny shift of its random numbers
-gives the stored text, and one of a beam search if the search would score both nearly alike. Anything else *differs*.
+gives the stored text, and one of a beam search if the search would score both nearly alike. Anything else is *wrong*:
+other weights, another decoding, another seed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,15 +22,16 @@ from captioners.core.run_dir import RunDir
 from captioners.core.seeds import Stream
 from captioners.data.run_pictures import RunPictures
 from captioners.decoding.values import Beam
-from captioners.images.decode import read_image
+from captioners.images.fast import picture_of
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.kinds.captioner import Captioner, Request, Result
 from captioners.kinds.choices import load_captioner
+from captioners.kinds.kind import KindOptions
 
-Outcome = Literal["same", "near tie", "differs", "not made"]
-_NEAR = {"float32": 1e-3, "bfloat16": 2e-2}
+Outcome = Literal["same", "near tie", "wrong", "not made"]
+_NEAR = {"float32": 1e-4, "bfloat16": 2e-2}
 """How far a probability, or a log-probability a token, may move by rounding elsewhere, by the captioner's dtype."""
-_SHIFTS = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 2e-2)
+_SHIFTS = (1e-6, 1e-5, 3e-5, 1e-4, 1e-3, 5e-3, 2e-2)
 
 Row = Mapping[str, Any]
 
@@ -78,6 +80,10 @@ def _with_captioner(
     recipe: GenerateRecipe, pictures: RunPictures, wanted: Sequence[tuple[Member, Sequence[Row]]]
 ) -> Iterator[Again]:
     first = wanted[0][0]
+    if isinstance(first.captioner, KindOptions) and not first.captioner.DRAWS:
+        why = "captions that were there before the run are not made"
+        yield from (Again(row=row, outcome="not made", why=why) for _, rows in wanted for row in rows)
+        return
     try:
         captioner = load_captioner(
             first.captioner,
@@ -107,30 +113,59 @@ class _Maker:
     _last: tuple[str, Image.Image] | None = field(default=None, init=False)
 
     def again(self, member: Member, rows: Sequence[Row]) -> Iterator[Again]:
-        """Yield each row's second making, in the order of the rows."""
-        for row in rows:
+        """Yield each row's second making, in the order of the rows; all are in the captioner together."""
+        made: dict[int, Result] = {}
+        lost: dict[int, str] = {}
+        for result in self.captioner.caption(self._requests(member, rows, lost)):
+            first = rows[result.index]
+            beams = range(result.index, len(rows)) if isinstance(member.decoding, Beam) else (result.index,)
+            for number in beams:
+                if (rows[number]["shard"], rows[number]["index"]) != (first["shard"], first["index"]):
+                    break
+                if rows[number]["draw"] == result.draw:
+                    made[number] = result
+        for number, row in enumerate(rows):
+            if number not in made:
+                yield Again(row=row, outcome="not made", why=lost.get(number, f"it has no draw {row['draw']} any more"))
+                continue
+            outcome, why = self._outcome(member, row, made[number]), ""
+            if outcome == "wrong" and self.captioner.info.grade == "best-effort":
+                outcome, why = "not made", "it came out otherwise, as a captioner without a promise may say"
+            yield Again(row=row, outcome=outcome, text=made[number].text, logprob=made[number].logprob, why=why)
+
+    def _requests(self, member: Member, rows: Sequence[Row], lost: dict[int, str]) -> Iterator[Request]:
+        """Yield a request for each row, for beams one for all rows of an image; note what cannot be asked for."""
+        before: tuple[str, int] | None = None
+        for number, row in enumerate(rows):
+            if isinstance(member.decoding, Beam) and before == (row["shard"], row["index"]):
+                if number - 1 in lost:
+                    lost[number] = lost[number - 1]
+                continue
+            before = row["shard"], row["index"]
             try:
                 image = self._image(row)
             except (CaptionersError, OSError) as error:
-                yield Again(row=row, outcome="not made", why=str(error))
+                lost[number] = str(error)
                 continue
-            made = self._make(member, row, image, Stream(self.recipe.seed, row["image_sha256"], member.called))
-            outcome = self._outcome(member, row, made, image)
-            yield Again(row=row, outcome=outcome, text=made.text, logprob=made.logprob)
+            yield self._request(member, row, image, self._stream(member, row), number)
+
+    def _stream(self, member: Member, row: Row) -> Stream:
+        return Stream(self.recipe.seed, row["image_sha256"], member.called)
 
     def _image(self, row: Row) -> Image.Image:
         name = f"{row['shard']}: {row['key']}"
         if self._last is None or self._last[0] != row["image_sha256"]:
             data = self.pictures.image(row)
-            image = read_image(data, self.recipe.decode_profile, self.recipe.max_pixels, name).image
+            profile, most = self.recipe.decode_profile, self.recipe.max_pixels
+            image = picture_of(data, profile, most, name, self.captioner.fit).image
             self._last = row["image_sha256"], image
         return self._last[1]
 
-    def _make(self, member: Member, row: Row, image: Image.Image, stream: Stream) -> Result:
-        """Caption one image as that row's member did, draw and attempt the same; beams come together."""
+    def _request(self, member: Member, row: Row, image: Image.Image, stream: Stream, index: int = 0) -> Request:
+        """Ask for a caption as that row's member did, draw and attempt the same; beams come together."""
         beam = isinstance(member.decoding, Beam)
-        request = Request(
-            index=0,
+        return Request(
+            index=index,
             image=image,
             stream=stream,
             draws=member.draws if beam else 1,
@@ -139,22 +174,22 @@ class _Maker:
             decoding=member.decoding,
             prompt=member.prompt,
         )
-        return next(found for found in list(self.captioner.caption([request])) if found.draw == row["draw"])
 
-    def _outcome(self, member: Member, row: Row, made: Result, image: Image.Image) -> Outcome:
+    def _outcome(self, member: Member, row: Row, made: Result) -> Outcome:
         if made.text == row["text"]:
             # The same words by other log-probabilities come from other weights.
-            return "same" if self._alike(row["logprob"], made.logprob, made.num_tokens + 1) else "differs"
+            return "same" if self._alike(row["logprob"], made.logprob, made.num_tokens + 1) else "wrong"
         if isinstance(member.decoding, Beam):
             power = member.decoding.length_penalty
             before = _score(row["logprob"], row["num_tokens"], row["finish"], power)
             after = _score(made.logprob, made.num_tokens, made.finish, power)
-            return "near tie" if self._alike(before, after) else "differs"
+            return "near tie" if self._alike(before, after) else "wrong"
         for shift in (sign * size for size in _SHIFTS if size <= self.near for sign in (1, -1)):
             stream = _Shifted(self.recipe.seed, row["image_sha256"], member.called, shift)
-            if self._make(member, row, image, stream).text == row["text"]:
+            request = self._request(member, row, self._image(row), stream)
+            if any(again.text == row["text"] for again in list(self.captioner.caption([request]))):
                 return "near tie"
-        return "differs"
+        return "wrong"
 
     def _alike(self, before: float | None, after: float | None, tokens: int = 1) -> bool:
         if before is None or after is None:

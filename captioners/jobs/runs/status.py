@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioners.core import sums
+from captioners.core.alarms import placeholders
 from captioners.core.layers import Layer
 from captioners.core.ledger import Counts
 from captioners.core.run_dir import RunDir, open_run
@@ -112,6 +113,7 @@ def status(given: str) -> Status:
     seconds = sums.tally(table, "seconds").sums()
     spent = sum(seconds.values())
     small = len(table) <= ORPHANS_UP_TO
+    over_all = placeholders(table)
     return Status(
         run=run.url,
         shards=len(sizes),
@@ -122,8 +124,8 @@ def status(given: str) -> Status:
             for lost in sums.quarantine(table)
         ],
         failed=failed_units(run),
-        alarms=_alarms(run, table),
-        alarms_count=int(sums.numbers(table, "alarms").sum()),
+        alarms=[*({"layer": alarm.member, **alarm.record()} for alarm in over_all), *_alarms(run, table)],
+        alarms_count=int(sums.numbers(table, "alarms").sum()) + len(over_all),
         orphans=len(run.orphans()) if small else None,
         drafts=sum(1 for _ in run.place.local.rglob(".*.part")) if run.place.local and small else 0,
         seconds=seconds,

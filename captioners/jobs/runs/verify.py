@@ -16,8 +16,7 @@ from captioners.core.layers import Layer
 from captioners.core.ledger import Counts, Entry, Ledger
 from captioners.core.records import content_digest, from_bytes
 from captioners.core.run_dir import RunDir, is_complete, open_run
-from captioners.jobs.runs.remake import remake
-from captioners.jobs.runs.report_data import gather
+from captioners.jobs.runs import again as remaking
 from captioners.jobs.runs.weights import check_weights
 
 _EXAMPLES = 3
@@ -45,12 +44,15 @@ class Verified:
     """Outcome -> captions made again."""
 
 
-def verify(given: str | RunDir, *, weights: bool = True, again: int = 0, seed: int = 0) -> Verified:
+def verify(
+    given: str | RunDir, *, weights: bool = True, again: int = 0, shards_again: int = 0, seed: int = 0
+) -> Verified:
     """Check every entry of a run's ledger, every file that it names, and that each shard's parts fit together.
 
     Args:
         weights: hash the captioners' weights anew, where they are on this machine.
         again: make the captions of so many samples once more, chosen by a hash with `seed`, and compare them.
+        shards_again: read so many whole shards again and make all their captions once more, chosen likewise.
 
     Raises:
         NotFoundError: no such run. UserError: run.json or a layer.json is damaged, so that nothing can be checked.
@@ -85,22 +87,18 @@ def verify(given: str | RunDir, *, weights: bool = True, again: int = 0, seed: i
             for line, wrong in check_weights(run):
                 (found.findings if wrong else found.notes).append(line)
         if again:
-            _again(run, sound, again, seed, found)
+            _remade(found, remaking.samples_again(run, sound, again, seed))
+        if shards_again:
+            _remade(found, remaking.shards_again(run, sound, shards_again, seed))
     except UserError as error:  # the recipe, which both begin with
         found.findings.append(f"{run.place.at('recipe.yaml')}: {' '.join(str(error).split())}")
     return found
 
 
-def _again(run: RunDir, sound: Sequence[Entry], samples: int, seed: int, found: Verified) -> None:
-    """Make some captions of sound units again; a near tie is rounding, not a fault."""
-    rows = [row for s in gather(run, sound, samples, seed).samples for rows in s["rows"].values() for row in rows]
-    for made in remake(run, rows):
-        found.again[made.outcome] += 1
-        name = f"{made.row['shard']}:{made.row['key']}, member {made.row['member']}, draw {made.row['draw']}"
-        if made.outcome == "differs":
-            found.findings.append(f"{name}: made again it differs: {made.text!r}, not {made.row['text']!r}")
-        elif made.outcome == "not made":
-            found.notes.append(f"{name}: not made again: {made.why}")
+def _remade(found: Verified, made: remaking.Remade) -> None:
+    found.findings += made.findings
+    found.notes += made.notes
+    found.again += made.outcomes
 
 
 def _entries(run: RunDir, findings: list[str]) -> Iterator[tuple[str, Entry]]:
