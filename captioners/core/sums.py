@@ -144,8 +144,10 @@ def one_layer_each(table: "pa.Table") -> "pa.Table":
     import numpy as np
 
     shard, _ = codes(table, "shard")
-    key = shard.astype(np.int64) << 32 | numbers(table, "part")
-    return table.take(np.unique(key, return_index=True)[1])
+    layer, _ = codes(table, "layer")
+    order = np.argsort(layer, kind="stable")  # the same layer for all parts of a shard, wherever they stand
+    key = (shard.astype(np.int64) << 32 | numbers(table, "part"))[order]
+    return table.take(order[np.unique(key, return_index=True)[1]])
 
 
 def quarantine(table: "pa.Table") -> list[Lost]:
