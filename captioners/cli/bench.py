@@ -36,12 +36,13 @@ def decode(
     All cases take some twelve minutes on two quiet cores; ask for quiet, for others' work spoils what is measured.
     It prints every round, how both outputs agree, what exact mode costs and how far the machine's floor is.
     """
-    from captioners.jobs.bench.decode import BenchOptions, bench_decode, choose
+    from captioners.jobs.bench.cases import chosen
+    from captioners.jobs.bench.decode import CASES, BenchOptions, bench_decode
     from captioners.jobs.bench.report import text
 
     options = BenchOptions(
         size=size,
-        cases=choose(cases),
+        cases=chosen(CASES, cases),
         rounds=rounds,
         threads=threads,
         full=full,
@@ -92,6 +93,42 @@ def io_(
 
 
 @app.command()
+def ensemble(
+    size: Annotated[str, typer.Option(help="L-14, B-32 or tiny, with random weights.")] = "L-14",
+    voices: Annotated[int, typer.Option(min=2, help="Captioners with one image tower.")] = 4,
+    images: Annotated[int | None, typer.Option(min=1, help="Images.", show_default="by size")] = None,
+    draws: Annotated[int, typer.Option("-n", min=1, help="Captions of each image by each voice.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-ensemble-TIME")] = None,
+) -> None:
+    """Compare voices that share a frozen image tower, in one pass, with one voice and with one after the other.
+
+    All must write the same captions. L-14 takes 8 GB of memory for four voices.
+    """
+    from captioners.jobs.bench.ensemble import BenchEnsembleOptions, bench_ensemble
+
+    options = BenchEnsembleOptions(size=size, voices=voices, images=images, draws=draws, rounds=rounds, out=out)
+    report, run = bench_ensemble(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench ensemble --size B-32")
+
+
+@app.command()
+def memory(
+    megabytes: Annotated[int, typer.Option(min=10, help="Of the large shard, and of the many together.")] = 1000,
+    shards: Annotated[int, typer.Option(min=2, help="How many are many.")] = 200,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-memory-TIME")] = None,
+) -> None:
+    """Measure that generate's peak memory grows neither with the size of a shard nor with the number of shards."""
+    from captioners.jobs.bench.memory import BenchMemoryOptions, bench_memory
+
+    options = BenchMemoryOptions(megabytes=megabytes, shards=shards, out=out)
+    report, run = bench_memory(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench generate --size tiny")
+
+
+@app.command()
 def train(
     cases: Annotated[
         str | None,
@@ -111,10 +148,11 @@ def train(
     The optimizer is the same on both sides. L-14 takes 13 GB of memory. Ask for quiet: others' work spoils what is
     measured.
     """
-    from captioners.jobs.bench.train import BenchTrainOptions, bench_train, choose
+    from captioners.jobs.bench.cases import chosen
+    from captioners.jobs.bench.train import CASES, BenchTrainOptions, bench_train
     from captioners.jobs.bench.train_report import text
 
-    options = BenchTrainOptions(cases=choose(cases), rounds=rounds, threads=threads, memory=memory, out=out)
+    options = BenchTrainOptions(cases=chosen(CASES, cases), rounds=rounds, threads=threads, memory=memory, out=out)
     report, run = bench_train(options, typer.echo)
     typer.echo(f"\n{text(report)}")
     done(run, "captioners bench train --cases b32-76,b32-254 --rounds 5")

@@ -14,7 +14,7 @@ def command(
         Path | None, typer.Option("--output", "-o", help="The demo's folder.", show_default="runs/demo")
     ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Pretrain the captioner, too; which alone takes up to half an hour.")
+        bool, typer.Option("--from-scratch", help="Pretrain the captioner, too; which alone takes about an hour.")
     ] = False,
     voices: Annotated[
         str,
@@ -32,7 +32,7 @@ def command(
     folder = output or Path("runs/demo-from-scratch" if from_scratch else "runs/demo")
     typer.echo(f"the whole loop on the drawn world, into {folder} ({NOTICE})")
     if from_scratch:
-        typer.echo("--from-scratch pretrains a captioner first, which takes up to half an hour on two cores")
+        typer.echo("--from-scratch pretrains a captioner first, which takes about an hour on two cores")
     with Display() as display:
         found = demo(DemoOptions(out=folder, from_scratch=from_scratch, voices=chosen), typer.echo, display)
     typer.echo()

@@ -1,28 +1,53 @@
-"""`captioners export`: write a captioner in a form that others read."""
+"""`captioners export`: write a captioner, or a run's captions, in a form that others read."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from captioners.cli.ending import done
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from captioners.jobs.export.quick import CaptionerAsked
+    from captioners.jobs.recipes.export import ExportRecipe
+
 
 def command(
-    captioner: Annotated[str, typer.Argument(metavar="CAPTIONER", help="A captioner's name, directory or tag.")],
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder to write.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="CAPTIONER|RUN|RECIPE", help="A captioner, a run or a recipe; for these two KEY=VALUE."),
+    ],
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="A new or empty folder to write.")] = None,
     to: Annotated[
-        str,
-        typer.Option("--to", metavar="FORM", help="The form to write: open_clip, huggingface, huggingface:ORG/NAME."),
-    ] = "open_clip",
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FORM",
+            help="Of a captioner: open_clip, huggingface, huggingface:ORG/NAME. Of a run: jsonl, parquet, huggingface.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a captioner as a folder that plain open_clip opens, bit for bit the same, with its card.
+    """Write a captioner as a folder that plain open_clip opens, or a run's captions as files that others read.
 
-    It holds weights, configuration, tokenizer, licences and digests, and needs nothing of this package. For huggingface
-    it is ready to be uploaded as a repository, with a model card; nothing is uploaded here.
+    A captioner's folder holds weights, configuration, tokenizer, licences and digests, and needs nothing of this
+    package. A run's captions are streamed, whatever their number, and may be chosen: select.n=5 select.by=diverse
+    select.where="num_tokens > 5 and not truncated". Killed, the same command goes on. Nothing is uploaded here.
     """
+    from captioners.jobs.export.quick import CaptionerAsked, asked
+
+    found, said = asked(what, to, out)
+    if isinstance(found, CaptionerAsked):
+        _captioner(found)
+    else:
+        typer.echo(said)
+        _run(found)
+
+
+def _captioner(asked: "CaptionerAsked") -> None:
     from captioners.jobs.export.captioner import export_captioner
 
-    written = export_captioner(captioner, to, out)
+    written = export_captioner(asked.captioner, asked.form, asked.out)
     for file in sorted(written.iterdir()):
         typer.echo(f"{file.stat().st_size:>14,} bytes  {file.name}")
     done(
@@ -30,3 +55,21 @@ def command(
         f"captioners caption PHOTO.jpg --captioner {written}",
         f"python -c \"import open_clip; open_clip.create_model_and_transforms('local-dir:{written}')\"",
     )
+
+
+def _run(recipe: "ExportRecipe") -> None:
+    from captioners.jobs.export.job import export_run
+
+    exported = export_run(recipe, typer.echo)
+    manifest = exported.manifest
+    typer.echo(_sum(manifest["samples"], "read", "images"))
+    typer.echo(_sum(manifest["captions"], "rows", "captions"))
+    left = [f"less {exported.folder}/left_out.jsonl"] if manifest["left_out"] else []
+    reader = {"jsonl": "json", "parquet": "parquet"}.get(recipe.to)
+    named = f"'{exported.folder}'" if reader is None else f"'{reader}', data_files='{exported.folder}/captions-*'"
+    done(exported.folder, f'python -c "from datasets import load_dataset; print(load_dataset({named}))"', *left)
+
+
+def _sum(sums: "Mapping[str, Any]", whole: str, noun: str) -> str:
+    parts = [f"{number:,} {name.replace('_', ' ')}" for name, number in sums.items() if name != whole]
+    return f"{sums[whole]:,} {noun} = {' + '.join(parts)}"

@@ -29,6 +29,10 @@ def command(
         ),
     ] = None,
     out: Annotated[str | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/...")] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEMBER", help="Set this member's captions aside, made otherwise, and make them anew."),
+    ] = None,
 ) -> None:
     """Caption every image of shards, JSONL files or folders, with one captioner or a recipe's ensemble.
 
@@ -41,7 +45,7 @@ def command(
     recipe, name, recognised = quick_recipe(what, captioner=captioner, draws=draws, decoding=decoding, out=out)
     typer.echo(recognised)
     with Display() as display:
-        run = generate(recipe, name=name, say=typer.echo, show=display)
+        run = generate(recipe, name=name, replace=replace or (), say=typer.echo, show=display)
     report(recipe, run)
     done(run.directory, f"captioners report {run.directory}", f"captioners status {run.directory}")
     if run.quarantined > recipe.quarantine_ceiling or run.failed or run.alarms:

@@ -33,9 +33,10 @@ VERBS: dict[str, dict[str, str]] = {
         "export": "Write a captioner or its captions in a form that others read.",
     },
     "Data": {
-        "data": "Draw a dataset, or pack one into shards.",
+        "data": "Draw a dataset, pack one into shards, join two sets.",
     },
     "Measure": {
+        "measure": "Score a run's captions one by one, to select by.",
         "report": "Write a page to look at a run, or at two captioners.",
     },
     "Look after": {

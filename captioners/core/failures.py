@@ -134,9 +134,19 @@ def is_infrastructure(error: BaseException | None) -> Reason | None:
         reason: Reason | None = getattr(link, "infrastructure", None) or _of_answer(link) or _of_class(link)
         if reason is not None:
             return reason
-    if any(_status(link) is not None for link in links):
+    if status_of(error) is not None:
         return None  # a server's answer of another kind, such as an invalid name: asking again would not help
     return next((reason for link in links if (reason := _of_errno(link)) is not None), None)
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """Return the HTTP status of the server's answer that an error comes from, if it comes from one."""
+    return next((status for link in _chain(error) if (status := _status(link)) is not None), None)
+
+
+def code_of(error: BaseException | None) -> str:
+    """Return the code of the S3 server's answer that an error comes from, or ""."""
+    return next((code for link in _chain(error) if (code := _code(link))), "")
 
 
 def retrying(

@@ -51,8 +51,14 @@ def claim(place: Place, layer: Layer) -> None:
     said = "; ".join(_differences(found.meaning, layer.meaning)[:4]) or "its fingerprint"
     raise UserError(
         f"member '{layer.name}' has captions in {place.url} that were made otherwise ({said}). "
-        "Give the changed member a name of its own to keep both, or write to another output="
+        "Give the changed member a name of its own to keep both, set these captions aside with "
+        f"--replace {layer.name}, or write to another output="
     )
+
+
+def give_up(place: Place, layer: Layer) -> None:
+    """Free the layer's name in the run, after its units and files are gone from it."""
+    place.remove(_name(layer.name))
 
 
 def read_layer(place: Place, name: str) -> Layer:

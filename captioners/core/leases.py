@@ -90,9 +90,11 @@ class Leases:
     def lost(self, name: str, mark: int) -> Lease:
         """Count a death over a lease of ours, and let it go: the one that did its work for us died."""
         with self._lock:
-            held = self._held.pop(name, Lease(name=name, mark=mark))
-        free = Lease(name=name, mark=mark, deaths=1 + (held.deaths if held.mark == mark else 0))
-        self._place_of(free)
+            held = self._held.pop(name, None)
+        deaths = held.deaths if held is not None and held.mark == mark else 0
+        free = Lease(name=name, mark=mark, deaths=deaths + 1)
+        if held is not None:  # else it was stolen, and is another's now
+            self._place_of(free)
         return free
 
     def release(self, name: str, done: bool = False) -> None:
@@ -155,8 +157,11 @@ class Leases:
     def _read(self, name: str) -> Lease | None:
         try:
             return Lease(**json.loads(self.place.read(_file(name))))
-        except (NotFoundError, ValueError, TypeError):
-            return None  # gone, or half written where files cannot be replaced whole
+        except NotFoundError:
+            return None
+        except (ValueError, TypeError):
+            # Half written, where files cannot be made whole at once: someone's who has a moment to end it.
+            return Lease(name=name, holder="?")
 
     def _place_of(self, lease: Lease, create: bool = False) -> bool:
         data = json.dumps(asdict(lease)).encode()

@@ -143,11 +143,6 @@ class Ledger:
         """Return the name of a unit's entry."""
         return f"ledger/{slug(layer)}/{slug(shard)}.{part:05d}.json"
 
-    def where(self, entry: Entry) -> str:
-        """Return where an entry stands, for messages."""
-        name = self.name(entry.layer, entry.shard, entry.part)
-        return self._place.at(self._segments.where(name) or name)
-
     def find(self, layer: str, shard: str, part: int) -> Entry | None:
         """Return a unit's entry, or None while it is not done."""
         name = self.name(layer, shard, part)
@@ -199,7 +194,7 @@ class Ledger:
         small = list(self._place.names("ledger"))
         self._segments.refresh()
         loose = [(name, data) for name in small if not self._segments.find(name) and (data := self._small(name))]
-        entries = [(name, asdict(entry)) for name, data in loose if (entry := _parsed(data, self._place.at(name)))]
+        entries = [(name, json.loads(data)) for name, data in loose if self.parsed(name, data) is not None]
         return pa.concat_tables([self._segments.table(), table_of(entries)]).unify_dictionaries()
 
     def compact(self, least: int = SEGMENT_ENTRIES) -> int:
@@ -209,8 +204,7 @@ class Ledger:
         """
         self._segments.refresh()
         small = list(self._place.names("ledger"))
-        old = [name for name in small if self._segments.find(name) is not None]  # of someone killed below, or too late
-        names = [name for name in small if name not in set(old)]
+        names = [name for name in small if self._segments.find(name) is None]
         rolled: list[tuple[str, str]] = []
         with ThreadPoolExecutor(_READERS) as pool:
             if len(names) >= least:
@@ -219,7 +213,9 @@ class Ledger:
                 if rolled and not self._segments.add(rolled):
                     return 0
             faults.point("segment_written")
-            list(pool.map(self._roll_away, [*old, *(name for name, _ in rolled)]))
+            # What a segment holds now; also what someone left who was killed below, or who came too late.
+            self._segments.refresh()
+            list(pool.map(self._roll_away, [name for name in small if self._segments.find(name) is not None]))
         return len(rolled)
 
     def forget(self, units: Iterable[tuple[str, str, int]]) -> None:

@@ -6,7 +6,7 @@ inherited.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +88,20 @@ def read_options(model: type[M], source: str | Path, overrides: Sequence[str] = 
             f"{source} is a recipe of the job '{recipe.job}'; run it with 'captioners {recipe.job} {source}'"
         )
     return recipe.options
+
+
+def options_from(model: type[M], data: Mapping[str, Any], overrides: Sequence[str] = (), shown: str = "options") -> M:
+    """Return options that no file says: `data`, with `key=value` overrides; raise `RecipeError` with all mistakes.
+
+    `shown` is what messages call them.
+    """
+    draft = Draft(data=dict(data))
+    for override in overrides:
+        apply_override(draft, model, override)
+    options = _validate(draft, model)
+    if draft.mistakes or not isinstance(options, model):
+        raise RecipeError(draft.report(shown))
+    return options
 
 
 def resolved(options: Options) -> str:

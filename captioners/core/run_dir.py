@@ -104,20 +104,23 @@ class RunDir:
 
     def table(self) -> "pyarrow.Table":
         """Return the entries that belong to layers of this run in columns; see `core.sums`."""
+        import numpy as np
         import pyarrow as pa
-        import pyarrow.compute as pc
+
+        from captioners.core.sums import codes
 
         table = self.ledger.table()
-        chosen = pa.array([False] * len(table), pa.bool_())
-        for layer in self.layers():
-            same = pc.and_(pc.equal(table["layer"], layer.name), pc.equal(table["fingerprint"], layer.fingerprint))
-            chosen = pc.or_(chosen, same)
-        return table.filter(chosen)
+        layer, names = codes(table, "layer")
+        fingerprint, fingerprints = codes(table, "fingerprint")
+        meant = {layer.name: layer.fingerprint for layer in self.layers()}
+        right = [[meant.get(name) == found for found in fingerprints] for name in names]
+        chosen = np.array(right, dtype=bool)[layer, fingerprint]
+        return table if chosen.all() else table.filter(pa.array(chosen))
 
     def example(self, unit: tuple[str, str, int], reason: str) -> str:
-        """Return what was wrong with a sample that a unit could not read for that reason, or an empty text."""
+        """Return what was wrong with a sample that a unit could not read for that reason, or nothing if it is gone."""
         entry = self.ledger.find(*unit)
-        if entry is None or not entry.quarantine_file:
+        if entry is None or not entry.quarantine_file or not self.place.exists(entry.quarantine_file):
             return ""
         records = map(json.loads, self.place.read(entry.quarantine_file).decode().splitlines())
         return next((str(record["error"]) for record in records if record["reason"] == reason), "")
@@ -179,10 +182,9 @@ class RunDir:
         try:
             data = self.place.read(entry.file)
         except NotFoundError:
-            raise UserError(
-                f"{self.place.at(entry.file)}: the ledger names this file and it is gone; "
-                f"remove {self.ledger.where(entry)} to make it again"
-            ) from None
+            name = Ledger.name(entry.layer, entry.shard, entry.part)
+            way = f"remove {self.place.at(name)} to make it again" if self.place.exists(name) else "bring it back"
+            raise UserError(f"{self.place.at(entry.file)}: the ledger names this file and it is gone; {way}") from None
         return records.from_bytes(data, self.place.at(entry.file))
 
     def captions(self, members: Iterable[str] | None = None, shards: Iterable[str] | None = None) -> "pyarrow.Table":

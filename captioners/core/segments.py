@@ -86,6 +86,16 @@ class _Index:
     live: "np.ndarray[Any, Any]"
     """Of every row, whether it stands."""
 
+    def place(self, name: str) -> tuple[int, int] | None:
+        """Return the segment's number and the row in it where an entry of that name may stand."""
+        unit = self.units.dtype.type(unit_of(name))  # a Python number would have the whole array converted
+        at = int(self.units.searchsorted(unit))
+        if at == len(self.units) or self.units[at] != unit:
+            return None
+        row = int(self.rows[at])
+        segment = int(self.offsets.searchsorted(row, "right")) - 1
+        return segment, row - int(self.offsets[segment])
+
 
 class Segments:
     """The segments of one run, as far as they were looked at (`refresh`)."""
@@ -112,17 +122,13 @@ class Segments:
 
     def find(self, name: str) -> str | None:
         """Return the text of an entry that stands in a segment, or None; looks at what the last `refresh` found."""
-        index, unit = self._index, unit_of(name)
-        if index is None or not len(index.units):
+        index = self._index
+        place = None if index is None else index.place(name)
+        if index is None or place is None:
             return None
-        at = int(index.units.searchsorted(unit))
-        if at == len(index.units) or int(index.units[at]) != unit:
-            return None
-        row = int(index.rows[at])
-        segment = int(index.offsets.searchsorted(row, "right")) - 1
+        segment, row = place
         found = self._text(index.names[segment])
-        at = row - int(index.offsets[segment])
-        return str(found["entry"][at]) if found["name"][at].as_py() == name else None
+        return str(found["entry"][row]) if found["name"][row].as_py() == name else None
 
     def texts(self, prefix: str) -> Iterator[tuple[str, str]]:
         """Yield (name, text) of the entries that stand and whose name begins so, sorted by name."""
@@ -139,7 +145,8 @@ class Segments:
             found = self._load(name, schema.names)
             if index is not None and found is not None:
                 start = int(index.offsets[number])
-                tables.append(found.filter(pa.array(index.live[start : start + found.num_rows])).cast(schema))
+                live = index.live[start : start + found.num_rows]
+                tables.append((found if live.all() else found.filter(pa.array(live))).cast(schema))
         return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
 
     def add(self, entries: Sequence[tuple[str, str]], removed: Sequence[str] = ()) -> bool:
@@ -161,14 +168,6 @@ class Segments:
         file = BytesIO()
         pq.write_table(table.unify_dictionaries(), file, compression="zstd", row_group_size=_ROW_GROUP)
         return self._place.create(f"{FOLDER}/{self._next:06d}.parquet", file.getvalue())
-
-    def where(self, name: str) -> str:
-        """Return the segment that an entry stands in, or an empty text."""
-        index = self._index
-        if index is None or self.find(name) is None:
-            return ""
-        row = int(index.rows[index.units.searchsorted(unit_of(name))])
-        return index.names[int(index.offsets.searchsorted(row, "right")) - 1]
 
     def _of_segment(self, index: _Index, number: int, prefix: str) -> Iterator[tuple[str, str]]:
         file = self._open(index.names[number])
@@ -224,7 +223,7 @@ def _indexed(read: "Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
         for at in np.flatnonzero(np.isin(units, units[removed]) & live):
             live[at] = segment[at] > latest[int(units[at])]
     alive = np.flatnonzero(live)
-    first, at = np.unique(units[alive], return_index=True)
+    first, places = np.unique(units[alive], return_index=True)
     live[:] = False
-    live[alive[at]] = True
-    return _Index(names, offsets, first, alive[at], live)
+    live[alive[places]] = True
+    return _Index(names, offsets, first, alive[places], live)

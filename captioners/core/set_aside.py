@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from captioners.core.errors import UserError
 from captioners.core.leases import Leases
+from captioners.core.ledger import slug
 from captioners.core.run_dir import RunDir
 
 MOST_DEATHS = 3
@@ -18,7 +19,7 @@ class Failed:
     """What of a shard is left undone: its units for some members."""
 
     name: str
-    """Of its lease, and of the file that says so."""
+    """Of the file that says so."""
     shard: str
     members: tuple[str, ...]
     deaths: int
@@ -48,9 +49,9 @@ def failed_units(run: RunDir) -> list[Failed]:
 
 def clear_failed(run: RunDir) -> int:
     """Have everything that was set aside tried again by the next `generate`; return how many shards."""
-    names = list(run.place.names(FOLDER))
+    found = failed_units(run)
     leases = Leases(run.place)
-    for name in names:
-        leases.clear(name.rpartition("/")[2].removesuffix(".json"))
-        run.place.remove(name)
-    return len(names)
+    for failed in found:
+        leases.clear(slug(failed.shard))
+        run.place.remove(f"{FOLDER}/{failed.name}.json")
+    return len(found)

@@ -1,7 +1,7 @@
 """A folder of files, here or in an object store (fsspec), with the two writes that a run rests on.
 
 `write` replaces a file whole or not at all. `create` makes a file exactly once: of any number of processes that try,
-one wins, and what it wrote is complete before anyone sees it (a hard link locally, a conditional put elsewhere).
+one wins, and what it wrote is complete before anyone sees it (a hard link locally, a conditional put in a store).
 """
 
 import errno
@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from captioners.core.errors import NotFoundError, UserError
+from captioners.core.remote import Remote, is_remote
+from captioners.core.remote_file import RemotePath
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
@@ -26,13 +27,12 @@ class Place:
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
-        self._local = Path(self.url.removeprefix("file://")).expanduser() if _is_local(self.url) else None
-        self._fs: Any = None
-        self._root = ""
-        if self._local is None:
-            import fsspec
-
-            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        self._local: Path | None = None
+        self._remote: Remote | None = None
+        if is_remote(self.url):
+            self._remote = Remote(self.url)
+        else:
+            self._local = Path(self.url.removeprefix("file://")).expanduser()
 
     def __repr__(self) -> str:
         return f"Place({self.url!r})"
@@ -43,33 +43,46 @@ class Place:
         return self._local
 
     def at(self, name: str) -> str:
-        """Return where a file lies, for messages and readers that open paths themselves."""
+        """Return where a file lies, a path or an address, for messages and readers that open it themselves."""
+        path = self._path(name)
+        return path if self._remote is None else self._remote.at(path)
+
+    def _path(self, name: str) -> str:
+        """Return a file's path, here or within its store."""
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts:
             raise UserError(f"{name!r} is no name within {self.url}")
         if self._local is not None:
             return str(self._local.joinpath(*parts))
-        return "/".join((self._root.rstrip("/"), *parts))
+        assert self._remote is not None
+        return "/".join((self._remote.root, *parts))
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         """Return a file's bytes, or `size` of them from `offset` on; raise NotFoundError if it is not there."""
+        path = self._path(name)
         try:
-            with self._open(name, "rb") as file:
+            if self._remote is not None:
+                return self._remote.cat(path, offset, size, absent=True)
+            with Path(path).open("rb") as file:
                 file.seek(offset)
-                return bytes(file.read(-1 if size is None else size))
+                return file.read(-1 if size is None else size)
         except FileNotFoundError:
             raise NotFoundError(f"{self.at(name)}: no such file") from None
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
-        return Path(self.at(name)).exists() if self._local is not None else bool(self._fs.exists(self.at(name)))
+        path = self._path(name)
+        if self._remote is not None:
+            return RemotePath(self._remote, path).is_file()
+        return Path(path).exists()
 
     def names(self, under: str) -> Iterator[str]:
         """Yield the names of all files in a sub-folder and its sub-folders, sorted; none if it is not there.
 
         Names that begin with a dot are unfinished writes and are left out.
         """
-        root = self.at(under)
+        root = self._path(under)
+        found: list[str] = []
         if self._local is not None:
             found = [
                 (Path(folder) / file).relative_to(self._local).as_posix()
@@ -77,27 +90,31 @@ class Place:
                 for file in files
             ]
         else:
-            start = len(self._root.rstrip("/")) + 1
+            assert self._remote is not None
+            start = len(self._remote.root) + 1
             with suppress(FileNotFoundError):
-                self._fs.invalidate_cache()
-            found = [path[start:] for path in (self._fs.find(root) if self._fs.exists(root) else [])]
+                listed = self._remote.run(lambda fs: fs.find(root), root, absent=True)
+                found = [path[start:] for path in listed if not path.endswith("/")]
         yield from sorted(name for name in found if not PurePosixPath(name).name.startswith("."))
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole: readers see the old content or the new."""
-        if self._local is None:
-            self._fs.pipe_file(self.at(name), data)
+        if self._remote is not None:
+            self._remote.put(self._path(name), data)
             return
-        target = Path(self.at(name))
+        target = Path(self._path(name))
         draft = _draft(target, data)
         draft.replace(target)
         _sync_folder(target.parent)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file if there is none of that name, and return whether this call did."""
-        if self._local is None:
-            return self._create_object(name, data)
-        target = Path(self.at(name))
+        """Write a file if there is none of that name, and return whether this call did.
+
+        In a store, equal bytes count as this call's (see `Remote.create`).
+        """
+        if self._remote is not None:
+            return self._remote.create(self._path(name), data)
+        target = Path(self._path(name))
         if target.exists():
             return False
         draft = _draft(target, data)
@@ -114,28 +131,11 @@ class Place:
         _sync_folder(target.parent)
         return True
 
-    def _create_object(self, name: str, data: bytes) -> bool:
-        path = self.at(name)
-        try:
-            if self._fs.exists(path):
-                return False
-            with self._fs.open(path, "xb") as file:
-                file.write(data)
-        except FileExistsError:
-            return False
-        return True
-
     def remove(self, name: str) -> None:
         """Remove a file; it may be gone already."""
+        path = self._path(name)
         with suppress(FileNotFoundError):
-            Path(self.at(name)).unlink() if self._local is not None else self._fs.rm_file(self.at(name))
-
-    def _open(self, name: str, mode: str) -> Any:
-        return Path(self.at(name)).open(mode) if self._local is not None else self._fs.open(self.at(name), mode)
-
-
-def _is_local(url: str) -> bool:
-    return "://" not in url or url.startswith("file://")
+            Path(path).unlink() if self._remote is None else self._remote.remove(path)
 
 
 def _draft(target: Path, data: bytes) -> Path:

@@ -1,6 +1,5 @@
 """Sums over a ledger's table (`Ledger.table`): millions of entries in seconds, without reading anything else."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +44,46 @@ def numbers(table: "pa.Table", column: str) -> "Array":
     return np.asarray(table[column].combine_chunks().fill_null(0))
 
 
-def tally(table: "pa.Table", column: str) -> "tuple[Array, list[str], Array]":
-    """Return a column of {word: number} flat: the row of each pair, its word, its number."""
+@dataclass(frozen=True)
+class Tally:
+    """A column of {word: number} flat: of each pair its row, its word as a number, and its number."""
+
+    rows: "Array"
+    codes: "Array"
+    words: list[str]
+    numbers: "Array"
+
+    def sums(self) -> dict[str, float]:
+        """Return the sum of each word, the largest first."""
+        import numpy as np
+
+        found = np.bincount(self.codes, self.numbers, len(self.words))
+        return {self.words[at]: float(found[at]) for at in np.argsort(-found, kind="stable") if found[at]}
+
+    def by(self, group: "Array", groups: int) -> list[dict[str, float]]:
+        """Return the sums of each group; `group`: of each row of the table."""
+        import numpy as np
+
+        place = group[self.rows].astype(np.int64) * len(self.words) + self.codes
+        found = np.bincount(place, self.numbers, groups * len(self.words)).reshape(groups, len(self.words))
+        order = np.argsort(-found, axis=1, kind="stable")
+        return [
+            {self.words[at]: float(row[at]) for at in places if row[at]}
+            for row, places in zip(found, order, strict=True)
+        ]
+
+
+def tally(table: "pa.Table", column: str) -> Tally:
+    """Return a column of {word: number} flat."""
     import numpy as np
 
     found = table[column].combine_chunks()
     found = found.chunk(0) if hasattr(found, "num_chunks") else found
-    lengths = np.diff(np.asarray(found.offsets)) if len(found) else np.empty(0, np.int64)
-    rows = np.repeat(np.arange(len(found)), lengths)
-    return rows, found.keys.to_pylist()[: len(rows)], np.asarray(found.items)[: len(rows)]
+    offsets = np.asarray(found.offsets) if len(found) else np.zeros(1, np.int64)
+    rows = np.repeat(np.arange(len(found)), np.diff(offsets))
+    keys = found.keys.slice(int(offsets[0]), len(rows)).dictionary_encode()
+    values = found.items.slice(int(offsets[0]), len(rows))
+    return Tally(rows, np.asarray(keys.indices), keys.dictionary.to_pylist(), np.asarray(values))
 
 
 def by_layer(table: "pa.Table") -> dict[str, Counts]:
@@ -120,17 +150,17 @@ def one_layer_each(table: "pa.Table") -> "pa.Table":
 
 def quarantine(table: "pa.Table") -> list[Lost]:
     """Return what could not be read, by reason, the most frequent first; each sample counts once."""
+    import numpy as np
+
     once = one_layer_each(table)
-    rows, reasons, counts = tally(once, "reasons")
-    found: dict[str, tuple[int, int]] = {}
-    for row, reason, count in zip(rows, reasons, counts, strict=True):
-        number, first = found.get(reason, (0, int(row)))
-        found[reason] = number + int(count), first
+    found = tally(once, "reasons")
+    counts = np.bincount(found.codes, found.numbers, len(found.words))
+    _, first = np.unique(found.codes, return_index=True)
     lost = []
-    for reason, (number, row) in sorted(found.items(), key=lambda item: -item[1][0]):
-        at = once.slice(row, 1).to_pylist()[0]
-        lost.append(Lost(reason=reason, count=number, unit=(at["layer"], at["shard"], at["part"])))
-    return lost
+    for reason, count, at in zip(found.words, counts, first, strict=True):
+        unit = once.slice(int(found.rows[at]), 1).select(["layer", "shard", "part"]).to_pylist()[0]
+        lost.append(Lost(reason=reason, count=int(count), unit=(unit["layer"], unit["shard"], unit["part"])))
+    return sorted(lost, key=lambda one: (-one.count, one.reason))
 
 
 def lost_shares(table: "pa.Table") -> tuple[float, float]:
@@ -139,8 +169,8 @@ def lost_shares(table: "pa.Table") -> tuple[float, float]:
 
     once = one_layer_each(table)
     read, quarantined = numbers(once, "read").sum(), numbers(once, "quarantined")
-    rows, _, counts = tally(once, "reasons")
-    faulty = np.bincount(rows, counts, len(once)) > quarantined
+    reasons = tally(once, "reasons")
+    faulty = np.bincount(reasons.rows, reasons.numbers, len(once)) > quarantined
     shard, names = codes(once, "shard")
     shards = len(np.unique(shard)) if len(names) else 0
     return float(quarantined.sum() / max(read, 1)), len(np.unique(shard[faulty])) / max(shards, 1)
@@ -164,11 +194,3 @@ def last_shards(ledger: Ledger, table: "pa.Table", most: int) -> list[Entry]:
     rows = one_layer_each(wanted).select(["layer", "shard", "part"]).to_pylist()
     found = (ledger.find(row["layer"], row["shard"], row["part"]) for row in rows)
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.finished)
-
-
-def totals(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return the sum of each word, the largest first."""
-    found: dict[str, float] = {}
-    for word, number in pairs:
-        found[word] = found.get(word, 0.0) + float(number)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import operation
 from captioners.data.entries import ListedSource, keys_of
-from captioners.data.inputs import changed, find_files, gone, input_root, stat
+from captioners.data.inputs import File, changed, find_files, find_inputs, gone, input_root, local_root, state
 from captioners.data.metadata import METADATA, metadata_entries
 from captioners.data.source import Sample, Shard, Source, SourceOptions, Unreadable, sources
 from captioners.data.texts import BadSampleError, printable
@@ -42,9 +42,10 @@ class FolderOptions(SourceOptions):
         """Return the source."""
         if self.captions != "metadata":
             return FolderSource(self)
-        root = input_root(self.inputs, self.root)
+        files = self.metadata()
+        root = local_root(self.inputs, self.root)
         return ListedSource(
-            printable(root.name) or "pictures", lambda: metadata_entries(self.metadata(), root, self.caption_column)
+            printable(root.name) or "pictures", lambda: metadata_entries(files, root, self.caption_column)
         )
 
     def metadata(self) -> dict[str, Path]:
@@ -61,11 +62,11 @@ class FolderSource:
 
     def __init__(self, options: FolderOptions) -> None:
         self._options = options
-        self._root = input_root(options.inputs, options.root) if options.inputs else Path()
+        self._root: File = input_root(options.inputs, options.root) if options.inputs else Path()
 
     def shards(self, frozen: Sequence[Shard] = ()) -> list[Shard]:
         """Return all shards: those frozen first and unchanged, then the pictures that no frozen shard has."""
-        files = find_files(self._options.inputs, SUFFIXES, "pictures", self._options.root)
+        files = find_inputs(self._options.inputs, SUFFIXES, "pictures", self._options.root)
         now = {name: _state(name, file) for name, file in files.items()}
         for shard in frozen:
             for old in shard.where["files"]:
@@ -118,12 +119,14 @@ class FolderSource:
         path = f"{printable(self._root.name) or 'pictures'}#{number:05d}"
         return Shard(path=path, size=size, stamp=stamp, count=len(files), where={"files": files})
 
-    def _captions(self, file: Path) -> tuple[str, ...]:
-        beside = file.with_suffix(".txt")
-        if self._options.captions == "none" or not beside.is_file():
+    def _captions(self, file: File) -> tuple[str, ...]:
+        if self._options.captions == "none":
             return ()
+        beside = file.with_suffix(".txt")
         try:
-            text = beside.read_text(encoding="utf-8-sig")
+            text = beside.read_bytes().decode("utf-8-sig")
+        except (FileNotFoundError, IsADirectoryError):
+            return ()
         except UnicodeDecodeError as error:
             said = f"{printable(str(beside))}: not UTF-8 (byte {error.start}); convert it to UTF-8"
             raise BadSampleError("not_utf8", said) from None
@@ -132,13 +135,12 @@ class FolderSource:
         return (text,) if text.strip() else ()
 
 
-def _state(name: str, file: Path) -> list[Any]:
-    """Return what says that a file is still the same: its name, bytes and time of change in ns."""
-    about = stat(file)
-    return [name, about.st_size, about.st_mtime_ns]
+def _state(name: str, file: File) -> list[Any]:
+    """Return what says that a file is still the same: its name, bytes and time of change or stamp."""
+    return [name, *state(file)]
 
 
-def _image(file: Path, shown: str) -> bytes:
+def _image(file: File, shown: str) -> bytes:
     try:
         data = file.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -150,5 +152,5 @@ def _image(file: Path, shown: str) -> bytes:
     return data
 
 
-def _refused(file: Path, error: OSError) -> UserError:
+def _refused(file: File, error: OSError) -> UserError:
     return UserError(f"{file}: could not be read ({error.strerror}); check its permissions and its disk")

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from captioners.core.errors import UserError
+from captioners.core.remote import is_remote
 from captioners.data.huggingface_source import is_saved
-from captioners.data.inputs import expand_braces, find_files
+from captioners.data.inputs import File, expand_braces, find_files, find_inputs
 from captioners.data.metadata import METADATA
 from captioners.data.tar import COMPRESSED_SUFFIXES
 from captioners.images.decode import SUFFIXES
@@ -21,6 +22,8 @@ ENDINGS = {
     "JSON file": (".json",),
 }
 """What a file is called -> how its name ends."""
+STREAMED = ("tar shard", "JSONL file", "picture")
+"""What is read from elsewhere than this machine."""
 
 
 @dataclass
@@ -29,9 +32,9 @@ class Found:
 
     paths: list[str]
     """As they were given."""
-    files: dict[str, list[Path]] = field(default_factory=lambda: {kind: [] for kind in ENDINGS})
+    files: dict[str, list[File]] = field(default_factory=lambda: {kind: [] for kind in ENDINGS})
     """Kind -> files, metadata files not among them unless they were named."""
-    metadata: list[Path] = field(default_factory=list)
+    metadata: list[File] = field(default_factory=list)
     """metadata.jsonl and metadata.csv in folders that were given."""
     saved: list[str] = field(default_factory=list)
     """Folders that save_to_disk of `datasets` wrote."""
@@ -66,6 +69,9 @@ def find(paths: Sequence[str]) -> Found:
     """
     found = Found(list(paths))
     for given in paths:
+        if is_remote(given):
+            _take_remote(found, given)
+            continue
         path = Path(given).expanduser()
         if path.is_dir() and is_saved(path):
             found.saved.append(given)
@@ -100,6 +106,21 @@ def _take_named(found: Found, given: str, path: Path) -> None:
             found.files[own].append(file)
             found.named.add(own)
             found.with_text += own == "picture" and file.with_suffix(".txt").is_file()
+
+
+def _take_remote(found: Found, given: str) -> None:
+    endings = tuple(ending for kind in STREAMED for ending in ENDINGS[kind])
+    files = list(find_inputs([given], (*endings, ".txt"), "files").values())
+    texts = {str(file.with_suffix("")) for file in files if file.suffix == ".txt"}
+    named = _kind(expand_braces(given)[0])
+    for file in files:
+        kind = _kind(file.name)
+        if file.name in METADATA:
+            found.metadata.append(file)
+        elif kind in STREAMED:
+            found.files[kind].append(file)
+            found.named |= {kind} & {named}
+            found.with_text += kind == "picture" and str(file.with_suffix("")) in texts
 
 
 def _kind(name: str) -> str | None:

@@ -5,10 +5,11 @@ A path may not lead out of its folder, whatever the row says, and nothing is dow
 
 import re
 from base64 import b64decode
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from captioners.core.errors import UserError
+from captioners.core.remote_file import RemotePath
 from captioners.data.texts import BadSampleError
 
 _BASE64 = re.compile(r"(/9j/|iVBORw0KGgo|UklGR|R0lGOD|Qk|SUkq|TU0AK|AAAA)[A-Za-z0-9+/\s]{56,}=*\s*")
@@ -16,7 +17,7 @@ _BASE64 = re.compile(r"(/9j/|iVBORw0KGgo|UklGR|R0lGOD|Qk|SUkq|TU0AK|AAAA)[A-Za-z
 _LONGEST_PATH = 4096
 
 
-def image_bytes(value: Any, column: str, root: Path) -> bytes:
+def image_bytes(value: Any, column: str, root: Path | RemotePath) -> bytes:
     """Return the picture that a column's value means.
 
     Raises:
@@ -50,12 +51,14 @@ def _decoded(value: str) -> bytes:
         raise BadSampleError("bad_line", f"the image is no whole base64 ({error})") from None
 
 
-def read_inside(root: Path, value: str) -> bytes:
+def read_inside(root: Path | RemotePath, value: str) -> bytes:
     """Read a picture below `root`; links are followed first and must stay below, too."""
     if "://" in value:
         raise BadSampleError("no_image", f"the image is an address ({value:.80}); nothing is downloaded here")
     if len(value) > _LONGEST_PATH or not value.isprintable():
         raise BadSampleError("no_image", f"the image is neither a path nor base64 of a known format ({value!r:.40})")
+    if isinstance(root, RemotePath):
+        return _read_below(root, value)
     try:
         file = (root / value).resolve()
         if not file.is_relative_to(root.resolve()):
@@ -70,3 +73,13 @@ def read_inside(root: Path, value: str) -> bytes:
         if said == "File name too long" or isinstance(error, RuntimeError):
             raise BadSampleError("missing", f"the image {value!r:.80} is no usable path ({said})") from None
         raise UserError(f"{root / value}: could not be read ({said}); check its permissions and its disk") from error
+
+
+def _read_below(root: RemotePath, value: str) -> bytes:
+    """Read a picture of a store whose key begins with `root`: it knows no links, and no folders above."""
+    if value.startswith("/") or ".." in value.split("/"):
+        raise BadSampleError("unsafe_name", f"the image {value!r} lies outside {root}; name a folder that holds it")
+    try:
+        return (root / PurePosixPath(value).as_posix()).read_bytes()
+    except FileNotFoundError:
+        raise BadSampleError("missing", f"the image {value!r} is not there; it is looked for in {root}") from None

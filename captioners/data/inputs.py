@@ -1,5 +1,7 @@
 """From what `inputs` says (files, folders, quoted brace patterns, globs) to files with names relative to their root.
 
+Files may lie on this machine or, for the sources that stream, elsewhere (`s3://`, `gs://`, `hf://`, `https://`).
+
 A shard's name is its path below the input root, so `00/0.tar` and `01/0.tar` never collide, and a dataset that moved
 as a whole keeps its names. The root is the folder that all inputs share: the folder itself for a folder, what stands
 before the first brace or star of a pattern.
@@ -13,8 +15,14 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
-from captioners.core.errors import NotFoundError, UserError, near
+from captioners.core.errors import NotFoundError, StorageError, UserError, near
+from captioners.core.remote import Remote, is_remote
+from captioners.core.remote_file import RemotePath
+from captioners.data.remote_inputs import RemoteInputs, below
 from captioners.data.source import Shard
+
+File = Path | RemotePath
+"""A file or a folder, on this machine or elsewhere."""
 
 MOST_NAMES = 1_000_000
 """Names that one brace pattern may stand for."""
@@ -57,10 +65,27 @@ def _alternatives(inside: str, pattern: str) -> list[str]:
     return [f"{number:0{width}d}" for number in numbers]
 
 
-def find_files(inputs: Sequence[str], suffixes: Iterable[str], noun: str, root: str | None = None) -> dict[str, Path]:
-    """Return name -> file for all `inputs`, in their order, folders sorted; `suffixes` choose within folders.
+def find_inputs(inputs: Sequence[str], suffixes: Iterable[str], noun: str, root: str | None = None) -> dict[str, File]:
+    """Return name -> file for all `inputs`, as `find_files` does, also for addresses.
 
-    `noun` is what messages call the files. Names are relative to `root` or to the folder that all inputs share.
+    Raises: as `find_files`; StorageError where a store fails.
+    """
+    if not any(is_remote(given) for given in inputs):
+        return dict(find_files(inputs, suffixes, noun, root))
+    endings = tuple(suffixes)
+    stores = RemoteInputs(expand_braces)
+    top = stores.root(inputs, root)
+    files = {file: None for given in inputs for file in stores.find(given, endings, noun)}
+    if not files:
+        raise _nothing(inputs, endings, noun)
+    return dict(below(top, files))
+
+
+def find_files(inputs: Sequence[str], suffixes: Iterable[str], noun: str, root: str | None = None) -> dict[str, Path]:
+    """Return name -> file for all `inputs` on this machine, in their order, folders sorted.
+
+    `suffixes` choose within folders, `noun` is what messages call the files. Names are relative to `root` or to the
+    folder that all inputs share.
 
     Raises:
         NotFoundError: a file, a folder or one name of a brace pattern does not exist, or nothing was found at all.
@@ -71,9 +96,8 @@ def find_files(inputs: Sequence[str], suffixes: Iterable[str], noun: str, root: 
     for given in inputs:
         files.update(dict.fromkeys(_resolve(given, endings, noun)))
     if not files:
-        what = ", ".join(map(repr, inputs)) or "nothing was given"
-        raise NotFoundError(f"no {noun} found ({what}); name {_some(endings)} files, folders of them or a pattern")
-    top = input_root(inputs, root)
+        raise _nothing(inputs, endings, noun)
+    top = local_root(inputs, root)
     named = {}
     for file in files:
         if not file.is_relative_to(top):
@@ -82,9 +106,29 @@ def find_files(inputs: Sequence[str], suffixes: Iterable[str], noun: str, root: 
     return named
 
 
-def input_root(inputs: Sequence[str], root: str | None = None) -> Path:
+def _nothing(inputs: Sequence[str], endings: tuple[str, ...], noun: str) -> NotFoundError:
+    what = ", ".join(map(repr, inputs)) or "nothing was given"
+    return NotFoundError(f"no {noun} found ({what}); name {_some(endings)} files, folders of them or a pattern")
+
+
+def input_root(inputs: Sequence[str], root: str | None = None) -> File:
     """Return the folder that names are relative to, whether or not anything is there."""
+    if any(is_remote(given) for given in inputs):
+        return RemoteInputs(expand_braces).root(inputs, root)
+    return local_root(inputs, root)
+
+
+def local_root(inputs: Sequence[str], root: str | None = None) -> Path:
+    """Return the folder on this machine that names are relative to."""
     return _absolute(root) if root else Path(os.path.commonpath([_base(given) for given in inputs]))
+
+
+def place(given: str) -> File:
+    """Return what a path or an address means."""
+    if is_remote(given):
+        store = Remote(given)
+        return RemotePath(store, store.root)
+    return Path(given).expanduser()
 
 
 def _base(given: str) -> Path:
@@ -101,7 +145,7 @@ def _absolute(given: str) -> Path:
 
 def _resolve(given: str, suffixes: tuple[str, ...], noun: str) -> list[Path]:
     if match := _REMOTE.match(given):
-        raise UserError(f"{given}: {match.group(0)} is not read yet; copy the {noun} to a local disk")
+        raise UserError(f"{given}: {match.group(0)} is not read by this source; copy the {noun} to a local disk")
     path = _absolute(given)
     if path.is_dir():
         return sorted(_walk(path, suffixes))
@@ -191,6 +235,23 @@ def changed(what: str, how: str = "") -> UserError:
     )
 
 
+def lost(what: str) -> StorageError:
+    """Return the error for a shard that is not there while the run reads it: a disk or a store, not the data."""
+    return StorageError(
+        f"{what}: is not there any more; bring it back, then run the same command again: what is stored stays",
+        "not found",
+    )
+
+
+def state(file: File) -> tuple[int, int | str]:
+    """Return what tells whether a file is still the same: bytes, and time of change in ns or the store's stamp."""
+    if isinstance(file, RemotePath):
+        known = file.known()
+        return known.size or 0, known.stamp
+    about = stat(file)
+    return about.st_size, about.st_mtime_ns
+
+
 def stat(path: Path) -> os.stat_result:
     """Return a file's size and times; UserError when the disk or the permissions refuse."""
     try:
@@ -199,8 +260,10 @@ def stat(path: Path) -> os.stat_result:
         raise UserError(f"{path}: could not be read ({error.strerror}); check its permissions and its disk") from error
 
 
-def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading; UserError when it is gone or the permissions refuse."""
+def open_file(path: File) -> BinaryIO:
+    """Open a file for reading; UserError when it is gone or the permissions refuse, StorageError for a store's."""
+    if isinstance(path, RemotePath):
+        return path.open()
     try:
         return path.open("rb")
     except OSError as error:

@@ -6,14 +6,13 @@ image's path may not lead out of its root, whatever the file says, and nothing i
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import operation
 from captioners.data.columns import check_columns
 from captioners.data.image_values import image_bytes
-from captioners.data.inputs import find_files, gone, open_file
+from captioners.data.inputs import File, find_inputs, lost, open_file, place
 from captioners.data.line_shards import line_shards, lines_of, next_line
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
 from captioners.data.texts import BadSampleError, texts
@@ -47,7 +46,7 @@ class JsonlSource:
 
     def __init__(self, options: JsonlOptions) -> None:
         self._options = options
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, File] = {}
 
     def shards(self, frozen: Sequence[Shard] = ()) -> list[Shard]:
         """Return all shards: those frozen first and unchanged, then the lines that no frozen shard has."""
@@ -73,17 +72,17 @@ class JsonlSource:
                 return sample.image
         raise NotFoundError(f"{shard.path}: has no image of the key {key!r} any more")
 
-    def _find(self) -> dict[str, Path]:
-        self._files = find_files(self._options.inputs, (".jsonl",), "JSONL files", self._options.root)
+    def _find(self) -> dict[str, File]:
+        self._files = find_inputs(self._options.inputs, (".jsonl",), "JSONL files", self._options.root)
         return self._files
 
-    def _file(self, shard: Shard) -> Path:
+    def _file(self, shard: Shard) -> File:
         file = (self._files or self._find()).get(shard.where["file"])
         if file is None or not file.is_file():
-            raise gone(shard.where["file"])
+            raise lost(shard.where["file"])
         return file
 
-    def _check_columns(self, path: Path) -> None:
+    def _check_columns(self, path: File) -> None:
         """Raise UserError if the first readable line lacks a column that was asked for."""
         columns = list(first_object(path))
         asked = {
@@ -95,7 +94,7 @@ class JsonlSource:
             check_columns(str(path), columns, asked)
 
     def _row(
-        self, line: bytes, number: int, path: Path, shard: Shard, index: int, seen: set[str]
+        self, line: bytes, number: int, path: File, shard: Shard, index: int, seen: set[str]
     ) -> Sample | Unreadable:
         key = f"{number:08d}"
         try:
@@ -124,16 +123,16 @@ class JsonlSource:
             name=f"{path.name} line {number}",
         )
 
-    def _image(self, fields: dict[str, Any], path: Path) -> bytes:
+    def _image(self, fields: dict[str, Any], path: File) -> bytes:
         column = self._options.image_column
         if column not in fields:
             there = ", ".join(fields) or "none"
             raise BadSampleError("no_image", f"the column {column!r} is missing; there are {there}")
-        root = Path(self._options.image_root).expanduser() if self._options.image_root else path.parent
+        root = place(self._options.image_root) if self._options.image_root else path.parent
         return image_bytes(fields[column], column, root)
 
 
-def first_object(path: Path) -> dict[str, Any]:
+def first_object(path: File) -> dict[str, Any]:
     """Return the first object among a file's first 100 lines; empty if there is none.
 
     Raises UserError for a file that is compressed, or one JSON list, which no line of can be read alone.

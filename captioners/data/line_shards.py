@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 from typing import BinaryIO
 
-from captioners.data.inputs import changed, gone, open_file
+from captioners.data.inputs import File, changed, gone, open_file
 from captioners.data.source import Shard
 
 LINES = 1000
@@ -15,7 +14,7 @@ LONGEST_LINE = 1 << 28
 """Bytes of the longest line that is read."""
 
 
-def line_shards(files: Mapping[str, Path], frozen: Sequence[Shard] = ()) -> list[Shard]:
+def line_shards(files: Mapping[str, File], frozen: Sequence[Shard] = ()) -> list[Shard]:
     """Return all shards: those frozen first and unchanged, then the lines that no frozen shard has.
 
     Raises UserError for a frozen shard whose file is gone or whose bytes are others now.
@@ -42,7 +41,7 @@ def line_shards(files: Mapping[str, Path], frozen: Sequence[Shard] = ()) -> list
     return [*frozen, *new]
 
 
-def lines_of(path: Path, shard: Shard) -> Iterator[tuple[int, bytes]]:
+def lines_of(path: File, shard: Shard) -> Iterator[tuple[int, bytes]]:
     """Yield a shard's lines with their numbers in the file, from 1; blank ones are left out."""
     with open_file(path) as file:
         file.seek(shard.where["start"])
@@ -61,7 +60,7 @@ def next_line(file: BinaryIO) -> bytes:
     return line
 
 
-def _runs(path: Path, name: str, at: int, line: int, number: int) -> Iterator[Shard]:
+def _runs(path: File, name: str, at: int, line: int, number: int) -> Iterator[Shard]:
     """Yield shards of the lines from byte `at` on, the first of them line number `line` and shard `number`."""
     with open_file(path) as file:
         file.seek(at)

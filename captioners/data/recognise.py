@@ -18,6 +18,7 @@ from captioners.data.coco_source import CocoOptions
 from captioners.data.folder_source import FolderOptions
 from captioners.data.found_files import Found, find, number
 from captioners.data.huggingface_source import HuggingfaceOptions, load
+from captioners.data.inputs import File
 from captioners.data.jsonl_source import JsonlOptions, first_object
 from captioners.data.recognise_columns import has_images, name_columns
 from captioners.data.recognise_json import coco_files, pictures_of
@@ -92,7 +93,7 @@ def _readings(found: Found, given: Mapping[str, Any], captioned: bool) -> Iterat
         if files[noun] and _counts(found, noun, captioned, given):
             yield _Reading(model, found.count(noun), _columns(files[noun], given, captioned))
     if files["JSON file"] and _counts(found, "JSON file", captioned, given):
-        annotations = coco_files(files["JSON file"])
+        annotations = coco_files([file for file in files["JSON file"] if isinstance(file, Path)])
         if annotations:
             said = f"{number(len(annotations), 'file')} of COCO-style annotations"
             yield _Reading(CocoOptions, said, lambda: _annotations(found, annotations, given))
@@ -126,14 +127,15 @@ def _counts(found: Found, noun: str, captioned: bool, given: Mapping[str, Any]) 
     return bool(given.get("image_column")) or has_images(_names(found.files[noun][0], given))
 
 
-def _names(path: Path, given: Mapping[str, Any]) -> list[str]:
+def _names(path: File, given: Mapping[str, Any]) -> list[str]:
     if path.suffix.lower() == ".jsonl":
         return list(first_object(path))
+    assert isinstance(path, Path)  # of a store's files, only tars, JSONL and pictures were taken
     return table_columns(path, given.get("separator"), given.get("encoding", "utf-8"))
 
 
 def _columns(
-    files: Sequence[Path], given: Mapping[str, Any], captioned: bool
+    files: Sequence[File], given: Mapping[str, Any], captioned: bool
 ) -> Callable[[], tuple[dict[str, Any], str]]:
     def look() -> tuple[dict[str, Any], str]:
         return name_columns(str(files[0]), _names(files[0], given), given, captioned)
@@ -141,7 +143,7 @@ def _columns(
     return look
 
 
-def _tars(first: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _tars(first: File, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Say where the first sample of the first shard has its caption: its .txt, as is usual, or a field of its json."""
     if given.get("caption_key"):
         return {}, ""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Literal, Self
 from uuid import uuid4
 
-from captioners.core.errors import UserError
+from captioners.core.errors import StorageError, UserError
 from captioners.data.texts import printable
 
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -147,7 +147,7 @@ class TarReader:
     def __iter__(self) -> Iterator[Member | Fault]:
         """Yield members (folders left out), then a `Fault` if the archive does not end as it should.
 
-        Nothing but OSError is raised, and that means the disk.
+        Nothing but OSError and StorageError is raised, and they mean the disk or the store.
         """
         if self._size == 0:
             yield Fault("empty", "the file is empty (0 bytes); copy or download it again", 0)
@@ -164,7 +164,7 @@ class TarReader:
                 info = self._tar.tarinfo.fromtarfile(self._tar)
             except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros: the proper end
                 return
-            except OSError:
+            except (OSError, StorageError):
                 raise
             except Exception as error:  # a hostile header makes tarfile raise nearly anything
                 yield self._cut(at, error)
@@ -196,7 +196,7 @@ class TarReader:
             file = self._tar.extractfile(member._info)
             assert file is not None
             return file.read()
-        except OSError:
+        except (OSError, StorageError):
             raise
         except Exception as error:  # a hostile map of holes
             raise UserError(f"{member.name}: a sparse file that cannot be unpacked ({error})") from error
@@ -210,7 +210,7 @@ class TarReader:
         self._file.seek(0)
         try:
             self._tar = tarfile.TarFile(fileobj=self._file, mode="r", encoding="utf-8", errors="surrogateescape")
-        except OSError:
+        except (OSError, StorageError):
             raise
         except Exception as error:
             try:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import added, operation
+from captioners.core.remote_file import RemotePath
 from captioners.data.grouping import Group, Stray, group_members
-from captioners.data.inputs import find_files, gone, keep_frozen, open_file, stat
+from captioners.data.inputs import File, find_inputs, input_root, keep_frozen, lost, open_file, state
 from captioners.data.source import Sample, Shard, SourceOptions, Unreadable, sources
 from captioners.data.tar import COMPRESSED_SUFFIXES, Fault, Member, TarReader
 from captioners.data.texts import BadSampleError, field_of, texts
@@ -25,11 +26,13 @@ class WebdatasetOptions(SourceOptions):
 
     kind: Literal["webdataset"] = "webdataset"
     inputs: list[str] = operation()
-    """Shards, folders of them, quoted patterns: `shards/{00000..00099}.tar`, `shards/*.tar`."""
+    """Shards, folders of them, quoted patterns: `shards/{00000..00099}.tar`, `shards/*.tar`, `s3://bucket/shards`."""
     image_key: str | None = None
     """The image's extension; default: the first of jpg, jpeg, png, webp, ... that a sample has."""
     caption_key: str = operation("txt")
     """Where captions are: an extension (`txt`), or a field of a JSON member (`json:caption`, `json:captions.short`)."""
+    keep: list[str] = operation([])
+    """Further members that stay with a sample, by extension, under that name in its meta: `[syn.json]`."""
     uids: str | None = added(None)
     """A `.npy` of the uids to read, others being left out, as DFN-2B chooses of DataComp; by `uid` in the json."""
     root: str | None = operation(None)
@@ -45,7 +48,8 @@ class WebdatasetSource:
 
     def __init__(self, options: WebdatasetOptions) -> None:
         self._options = options
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, File] = {}
+        self._root: File | None = None
         self._uids = UidSet(Path(options.uids).expanduser()) if options.uids else None
 
     def describe(self) -> tuple[str, ...]:
@@ -57,17 +61,13 @@ class WebdatasetSource:
     def shards(self, frozen: Sequence[Shard] = ()) -> list[Shard]:
         """Return all shards: those frozen first and unchanged, then the others as the inputs name them."""
         files = self._find()
-        sizes: dict[Path, dict[str, int]] = {}
+        sizes: dict[File, dict[str, int]] = {}
         found = []
         for name, file in files.items():
             if file.parent not in sizes:
                 sizes[file.parent] = _sizes(file.parent)
-            about = stat(file)
-            found.append(
-                Shard(
-                    path=name, size=about.st_size, stamp=str(about.st_mtime_ns), count=sizes[file.parent].get(file.name)
-                )
-            )
+            size, stamp = state(file)
+            found.append(Shard(path=name, size=size, stamp=str(stamp), count=sizes[file.parent].get(file.name)))
         return keep_frozen(frozen, found)
 
     def samples(self, shard: Shard, start: int = 0) -> Iterator[Sample | Unreadable]:
@@ -100,9 +100,7 @@ class WebdatasetSource:
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return the bytes of one image by its place in the tar, or by its key where it has none."""
         if offset is not None:
-            with open_file(self._file(shard)) as file:
-                file.seek(offset)
-                data = file.read(size)
+            data = _range(self._file(shard), offset, size)
             if len(data) == size:
                 return data
             raise NotFoundError(f"{shard.path}: ends before byte {offset + size:,}, where {key} should; was it cut?")
@@ -120,8 +118,9 @@ class WebdatasetSource:
         except (BadSampleError, ValueError):
             return True
 
-    def _find(self) -> dict[str, Path]:
-        self._files = find_files(self._options.inputs, (".tar", *COMPRESSED_SUFFIXES), "tar shards", self._options.root)
+    def _find(self) -> dict[str, File]:
+        options = self._options
+        self._files = find_inputs(options.inputs, (".tar", *COMPRESSED_SUFFIXES), "tar shards", options.root)
         for name in self._files:
             if name.lower().endswith(COMPRESSED_SUFFIXES):
                 raise UserError(
@@ -129,11 +128,17 @@ class WebdatasetSource:
                 )
         return self._files
 
-    def _file(self, shard: Shard) -> Path:
-        file = (self._files or self._find()).get(shard.path)
-        if file is None or not file.is_file():
-            raise gone(shard.path)
-        return file
+    def _file(self, shard: Shard) -> File:
+        """Return a shard's file; in a store, the very one that was frozen, without a listing."""
+        if self._root is None and self._options.inputs:
+            self._root = input_root(self._options.inputs, self._options.root)
+        if isinstance(self._root, RemotePath):
+            file = self._root / shard.path
+            return RemotePath(file.remote, file.path, shard.size, shard.stamp)
+        found = (self._files or self._find()).get(shard.path)
+        if found is None or not found.is_file():
+            raise lost(shard.path)
+        return found
 
     def _rows(
         self, group: Group | Fault | Stray, shard: Shard, index: int, reader: TarReader | None, seen: set[str]
@@ -185,6 +190,9 @@ class WebdatasetSource:
             _check_uid(meta.get("uid"), group.key)
         if "url.txt" in group.members:
             meta.setdefault("url", _text(reader, group.members["url.txt"]).strip())
+        for extension in self._options.keep:
+            if member := group.members.get(extension):
+                meta[extension] = (_object if extension.endswith("json") else _text)(reader, member)
         return Sample(
             shard=shard.path,
             key=group.key,
@@ -209,7 +217,7 @@ class WebdatasetSource:
         return found
 
 
-def first_members(path: Path) -> tuple[list[str], list[str]]:
+def first_members(path: File) -> tuple[list[str], list[str]]:
     """Return the extensions of a shard's first sample, and the fields of its json; empty where there is none."""
     with open_file(path) as file:
         reader = TarReader(file)
@@ -262,12 +270,22 @@ def _object(reader: TarReader, member: Member) -> dict[str, Any]:
     return value
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _range(file: File, offset: int, size: int) -> bytes:
+    if isinstance(file, RemotePath):
+        return file.read_range(offset, size)
+    with open_file(file) as opened:
+        opened.seek(offset)
+        return opened.read(size)
+
+
+def _sizes(folder: File) -> dict[str, int]:
     file = folder / "sizes.json"
-    if not file.is_file():
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
         return {}
     try:
-        sizes = json.loads(file.read_text(encoding="utf-8"))
+        sizes = json.loads(text)
     except (ValueError, RecursionError):
         sizes = None
     if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):

@@ -6,7 +6,7 @@ The order of work depends on what happens to be in flight; what a row writes doe
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,17 @@ class _Image:
     @property
     def waiting(self) -> int:
         return self.rows - self.placed
+
+
+def _tokens(job: Job, made: list[Tensor], number: int) -> Tensor:
+    """Return a job's image tokens, the `number`-th that were made now or what its encoding has; leave them there."""
+    if number < 0:
+        assert job.encoding is not None
+        assert job.encoding.tokens is not None
+        return job.encoding.tokens
+    if job.encoding is not None:
+        job.encoding.tokens = made[number]
+    return made[number]
 
 
 def _finished(job: Job, draw: int, what: Written | Hypothesis) -> Finished:
@@ -131,7 +142,8 @@ class Engine:
             if not self._encoded:
                 return
             job, tokens = self._encoded.popleft()
-            image = _Image(job, self._free_memories.pop(0))
+            # What is remembered needs neither pixels nor tokens any more.
+            image = _Image(replace(job, image=None, encoding=None), self._free_memories.pop(0))
             if isinstance(job.decoding, Beam):
                 image.search = BeamSearch(job.decoding, self._end_id, job.limit, job.prompt)
             self._model.remember(image.memory, tokens)
@@ -139,17 +151,25 @@ class Engine:
             self._place(image)
 
     def _encode_next(self, source: Iterator[Job]) -> None:
-        """Pull the jobs of the next images and encode each image once."""
+        """Pull the jobs of the next images and encode each image once, or take the tokens that another engine made."""
         images = [] if self._last is None else [self._last[0]]
         tokens = [] if self._last is None else [self._last[1]]
-        known, jobs = len(images), list[tuple[Job, int]]()
-        while len(images) - known < self._encode_batch and len(jobs) < max(self._encode_batch, self._model.memories):
+        known, found = len(images), 0
+        jobs: list[tuple[Job, int]] = []  # -1: its encoding has the tokens
+        while len(images) - known + found < self._encode_batch and len(jobs) < max(
+            self._encode_batch, self._model.memories
+        ):
             job = next(source, None)
             if job is None:
                 break
             problem = job.problem(self._model.slots, self._length)
             if problem:
                 raise CaptionersError(f"job {job.key} cannot be decoded: {problem}")
+            if job.encoding is not None and job.encoding.tokens is not None:
+                found += not jobs or jobs[-1][0].encoding is not job.encoding
+                jobs.append((job, -1))
+                continue
+            assert job.image is not None
             if not images or job.image is not images[-1]:
                 images.append(job.image)
             jobs.append((job, len(images) - 1))
@@ -158,9 +178,8 @@ class Engine:
             tokens += self._encode(torch.stack(images[known:])).unbind()
             self.encode_seconds += time.perf_counter() - start
             self.images_encoded += len(images) - known
-        if jobs:
-            self._encoded.extend((job, tokens[number]) for job, number in jobs)
             self._last = images[-1], tokens[-1]
+        self._encoded.extend((job, _tokens(job, tokens, number)) for job, number in jobs)
 
     def _place(self, image: _Image) -> None:
         """Give free slots to rows of the image that have none: beams all at once, draws one by one."""

@@ -7,13 +7,24 @@ from torch import Tensor
 from captioners.decoding.values import Beam, Sample
 
 
+@dataclass
+class Encoding:
+    """Where engines of one image tower leave an image's tokens and find them."""
+
+    tokens: Tensor | None = None
+    """[N, D]; None until one of them has encoded the image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One image and the rows wanted of it."""
 
     key: int
-    image: Tensor
-    """Model input [3, H, W]; neighbours that hold the same tensor object share its encoding."""
+    image: Tensor | None
+    """Model input [3, H, W]; neighbours that hold the same tensor object share its encoding. None where `encoding` has
+    tokens."""
+    encoding: Encoding | None = None
+    """Shared with other engines; None: nobody else asks for this image."""
     draws: int
     decoding: Sample | Beam
     limit: int

@@ -46,16 +46,19 @@ class Local:
 
     workers: int = 1
 
+    @property
+    def here(self) -> bool:
+        """Whether this process is the only worker."""
+        return self.workers == 1
+
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:
         """Do all tasks of a source; see `Executor`."""
-        if source.over:
-            return
-        if self.workers == 1:
+        if min(self.workers, source.left) <= 1:
             here(work, setting, source, tell)
             return
-        parent = _Parent(work, setting, source, self.workers)
+        parent = _Parent(work, setting, source, min(self.workers, source.left))
         try:
             parent.run(tell, notice)
         finally:
@@ -73,7 +76,7 @@ def run_tasks(
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Do the tasks of a list with `Local` workers; `finished` gets each that is done."""
-    Local(min(workers, max(1, len(tasks)))).run(work, setting, Listed(tasks, finished), tell, notice)
+    Local(workers).run(work, setting, Listed(tasks, finished), tell, notice)
 
 
 @dataclass
@@ -99,7 +102,7 @@ class _Parent:
         self._threads = threads_of(workers)
 
     def run(self, tell: Callable[[Any], None], notice: Callable[[str], None]) -> None:
-        while not self._source.over:
+        while self._source.left:
             for rank in self._ranks:
                 if rank not in self._workers:
                     self._workers[rank] = self._start(rank)
@@ -123,7 +126,8 @@ class _Parent:
                 elif what == "error":
                     raise content
             for worker in asking:
-                self._give(worker)
+                if self._workers.get(worker.rank) is worker:  # it may have died since it asked
+                    self._give(worker)
 
     def stop(self) -> None:
         """End all workers: ask, wait, then kill."""
@@ -158,14 +162,14 @@ class _Parent:
     def _give(self, worker: _Worker) -> None:
         """Answer a worker that asks: with a task, or that there is none; one that has nothing to do may wait for it."""
         task = self._source.take(list(worker.holds.values()))
-        worker.asks = task is None and not worker.holds and not self._source.over
+        worker.asks = task is None and not worker.holds and self._source.left > 0
         if worker.asks:
             return
         number = next(self._numbers)
         if task is not None:
             worker.holds[number] = task
         with suppress(OSError):
-            worker.line.send(("over" if self._source.over else "pause") if task is None else (number, task))
+            worker.line.send(("pause" if self._source.left else "over") if task is None else (number, task))
 
     def _died(self, worker: _Worker, notice: Callable[[str], None]) -> None:
         """Take a worker's tasks back; without any it has only ended."""

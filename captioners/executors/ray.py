@@ -137,11 +137,16 @@ class Ray:
     gpus: float
     wait_s: float
 
+    @property
+    def here(self) -> bool:
+        """Whether this process is the only worker: it is none."""
+        return False
+
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:
         """Do all tasks of a source; see `Executor`."""
-        if source.over:
+        if not source.left:
             return
         ray = _package()
         mine = not ray.is_initialized()
@@ -187,13 +192,13 @@ class _Driver:
         self._names, self._numbers = count(), count()
         self._workers: dict[str, _Worker] = {}
         self._early_deaths = 0
-        self._most = pool.most
+        self._most = min(pool.most, max(source.left, pool.least))
         self._began = False
 
     def run(self, tell: Callable[[Any], None], notice: Callable[[str], None]) -> None:
         latest = time.monotonic() + self._pool.wait_s
         hearing = self._desk.hear.remote(LOOK_EVERY_S)
-        while not self._source.over:
+        while self._source.left:
             while len(self._workers) < self._most:
                 self._ask_for_one()
             doing = {worker.doing: worker for worker in self._workers.values() if worker.doing is not None}
@@ -252,13 +257,13 @@ class _Driver:
     def _give(self, worker: _Worker) -> None:
         """Answer a worker that asks, as `Local` does."""
         task = self._source.take(list(worker.holds.values()))
-        worker.asks = task is None and not worker.holds and not self._source.over
+        worker.asks = task is None and not worker.holds and self._source.left > 0
         if worker.asks:
             return
         number = next(self._numbers)
         if task is not None:
             worker.holds[number] = task
-        given = ("over" if self._source.over else "pause") if task is None else (number, task)
+        given = ("pause" if self._source.left else "over") if task is None else (number, task)
         self._desk.answer.remote(worker.name, given)
 
     def _ended(self, worker: _Worker, notice: Callable[[str], None]) -> None:

@@ -38,6 +38,11 @@ class Slurm:
                 "by srun, as recipes/cluster/slurm.sbatch does, or take executor=local"
             ) from None
 
+    @property
+    def here(self) -> bool:
+        """Whether this process is the only worker: of its own tasks it is."""
+        return True
+
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:

@@ -54,12 +54,16 @@ class Source(Protocol):
         """Note that the worker of a task left it without fault of the task."""
 
     @property
-    def over(self) -> bool:
-        """Whether no task is left, held or to come."""
+    def left(self) -> int:
+        """How many tasks are not done yet, held ones and those of other processes among them."""
 
 
 class Executor(Protocol):
     """Runs work in workers."""
+
+    @property
+    def here(self) -> bool:
+        """Whether this process is the only worker, so that it can use what it has loaded."""
 
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
@@ -105,9 +109,9 @@ class Listed:
         self._waiting.appendleft(task)
 
     @property
-    def over(self) -> bool:
-        """Whether all are done."""
-        return not self._left
+    def left(self) -> int:
+        """How many are not done."""
+        return self._left
 
 
 def too_many_deaths(how: str) -> InterruptedRunError:
@@ -128,7 +132,7 @@ def here(work: Work, setting: Any, source: Source, tell: Callable[[Any], None], 
     holding: list[Any] = []
 
     def tasks() -> Iterator[Any]:
-        while not source.over:
+        while source.left:
             task = source.take(holding)
             if task is not None:
                 holding.append(task)
@@ -142,5 +146,5 @@ def here(work: Work, setting: Any, source: Source, tell: Callable[[Any], None], 
         holding.remove(task)
         source.finished(task)
 
-    while not source.over:
+    while source.left:
         work(setting, tasks(), finished, tell, rank)

@@ -49,6 +49,27 @@ class CaptionerInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a captioner takes to be loaded beside others, and what it can share with them.
+
+    A kind says it by an attribute `needs`; captioners of a kind that has none are loaded alone.
+    """
+
+    fit: Fit | None
+    """How pictures are brought to its size; captioners of one fit share a decode."""
+    encoding: str = ""
+    """Digest of all that an image encode depends on: one encode serves captioners of the same; empty: of none."""
+    tower: int
+    """Bytes of the image tower's weights, held once for captioners of one encoding."""
+    weights: int
+    """Bytes of all other weights."""
+    caches: int
+    """Bytes besides, with enough rows to be worth its place."""
+    mapped: bool
+    """Whether weights stay in their files, mapped, so that what `open` may use is for caches alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One image and what is wanted of it."""
 
@@ -67,6 +88,13 @@ class Request:
     """What a caption begins with; what a chat model is asked."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What came with the image: all of its `meta`, and over it `key` and `captions`."""
+    encodings: dict[str, Any] | None = None
+    """Where captioners loaded together leave and find this image's encoding, by `Needs.encoding`; None: not shared."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its first draw, below 2 ** 31, for engines that take one; each further draw has the next."""
+        return int(self.stream.uniforms(0, self.attempt, 1)[0] * 2**30) + self.first_draw
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,39 @@ _UNKNOWN = {"weights": "unknown"}
 _FINE, _BASE = "mscoco_finetuned_laion2b_s13b_b90k", "laion2b_s13b_b90k"
 
 
+_APPLE_TUNED = {
+    "context77": "pretrained on DFN-2B",
+    "mscoco38k_s12m_context77": "fine-tuned on MSCOCO-38k",
+    **{
+        f"{data}_s12m_context{rows}": f"fine-tuned on {called}, context of {rows} rows"
+        for data, called in (
+            ("docci", "DOCCI"),
+            ("dci-short", "DCI's short captions"),
+            ("dci-extended", "DCI's extended captions"),
+            ("dci-complete", "DCI's complete captions"),
+            ("recap-coco-30k", "ReCap-COCO-30k"),
+        )
+        for rows in (77, 128, 256)
+    },
+    "gbc1m-short_context77": "fine-tuned on GBC1M's short captions",
+    "gbc1m-long_context256": "fine-tuned on GBC1M's long captions",
+    "gbc10m-long_context256": "fine-tuned on GBC10M's long captions",
+    "gbc10m-short-relation_context256": "fine-tuned on GBC10M's short and relation captions",
+}
+"""What Apple has published of its teacher: the end of the repository's name, and what it is."""
+
+
+def _apple(tuned: str, what: str) -> KnownCaptioner:
+    return KnownCaptioner(
+        f"apple-coca-{tuned.replace('_', '-')}",
+        Origin("hub", f"apple/mobileclip2_coca_dfn2b_s13b_{tuned}"),
+        f"Apple's MobileCLIP2 teacher, {what} (arXiv 2508.20691)",
+        _APPLE,
+        noncommercial=True,
+        size="2.6 GB",
+    )
+
+
 def _tag(name: str, model: str, tag: str, about: str, size: str) -> KnownCaptioner:
     return KnownCaptioner(name, Origin("tag", "", model, tag), about, _COCO if tag == _FINE else _LAION, size=size)
 
@@ -96,20 +129,7 @@ _CATALOGUE = (
         "1.0 GB",
     ),
     _tag("coca-b32-laion", "coca_ViT-B-32", _BASE, "the same before fine-tuning", "1.0 GB"),
-    *(
-        KnownCaptioner(
-            f"apple-coca-{short}",
-            Origin("hub", f"apple/mobileclip2_coca_dfn2b_s13b_{short.replace('-', '_')}"),
-            f"Apple's MobileCLIP2 teacher, {what} (arXiv 2508.20691)",
-            _APPLE,
-            noncommercial=True,
-            size="2.6 GB",
-        )
-        for short, what in (
-            ("context77", "pretrained on DFN-2B"),
-            ("mscoco38k-s12m-context77", "fine-tuned on MSCOCO-38k"),
-        )
-    ),
+    *(_apple(tuned, what) for tuned, what in _APPLE_TUNED.items()),
     _random(
         "random-l14",
         "coca_ViT-L-14",

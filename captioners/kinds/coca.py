@@ -16,19 +16,20 @@ from captioners.decoding.values import Beam, Sample, draws_problem
 from captioners.engine import ENGINE_SEMANTICS
 from captioners.engine.engine import Engine
 from captioners.engine.graph import GraphedStep
-from captioners.engine.job import Finished, Job
-from captioners.engine.plan import CPU_SLOTS, GPU_SLOTS, Plan, plan
+from captioners.engine.job import Encoding, Finished, Job
+from captioners.engine.plan import Plan
 from captioners.engine.step_model import StepModel
 from captioners.images.preprocess import Preprocess
 from captioners.kinds import loading
 from captioners.kinds._device import OnDevice, device_named, dtype_of, free_memory
-from captioners.kinds._encode import CPU_BATCH, GPU_BATCH, encoder
+from captioners.kinds._encode import CPU_BATCH, GPU_BATCH, encoder, encoding_digest
+from captioners.kinds._memory import CocaMemory
 from captioners.kinds._selftest import self_test
-from captioners.kinds.captioner import CaptionerInfo, Grade, Request, Result
+from captioners.kinds._step import step_model
+from captioners.kinds.captioner import CaptionerInfo, Grade, Needs, Request, Result
 from captioners.kinds.catalogue import KnownCaptioner, find
 from captioners.models import coca
-from captioners.models.arithmetic import MAX_THREADS, TILE, Arithmetic, Exact, Plain
-from captioners.models.coca_step import BLOCK, CoCaStep
+from captioners.models.arithmetic import MAX_THREADS
 from captioners.models.weights import cached_digest, weights_digest
 from captioners.text import rules
 from captioners.text.sentences import first_sentence
@@ -80,6 +81,8 @@ class CocaCaptioner(OnDevice):
         self.recommended_decoding = loaded.recommended
         self._rules = rules.rules_for(self.tokenizer.keeps_spaces)
         self.preprocess: Preprocess = Preprocess({"size": self._image_size, **self.loaded.preprocess_cfg})
+        self._memory = CocaMemory(self.loaded, self.device, self.dtype, self.exact)
+        self._own_tower = True
         self.plan: Plan | None = None
         self._engine: Engine | None = None
         self._grade: Grade = "best-effort"
@@ -132,6 +135,31 @@ class CocaCaptioner(OnDevice):
             knows_only=self._knows_only,
         )
 
+    @cached_property
+    def needs(self) -> Needs:
+        """What it takes to be loaded beside others, and what it can share with them."""
+        return Needs(
+            fit=self.preprocess.fit,
+            encoding=encoding_digest(
+                self.loaded, self.info.tower_digest, self.preprocess.digest, self.device, self.dtype, self.exact
+            ),
+            tower=self._memory.tower,
+            weights=self._memory.weights,
+            caches=self._memory.busy,
+            mapped=self.device.type == "cpu",
+        )
+
+    def share_tower(self, other: "CocaCaptioner") -> None:
+        """Use another's image tower instead of the equal one of its own, before `open`.
+
+        Raises:
+            CaptionersError: the towers are not the same.
+        """
+        if other.needs.encoding != self.needs.encoding:
+            raise CaptionersError(f"{self.known.name} and {other.known.name} do not have the same image tower")
+        self.loaded.model.visual = other.loaded.model.visual
+        self._own_tower = False
+
     @property
     def encode_seconds(self) -> float:
         """Seconds spent on preprocessing and encoding images since `open`."""
@@ -159,8 +187,8 @@ class CocaCaptioner(OnDevice):
     def open(self, budget: int | None = None) -> None:
         """Plan memory within `budget` bytes, reserve it, and prove by a self-test what grade captions have."""
         model: Any = self.loaded.model.to(self.device)
-        self.plan = self._plan(model, budget if budget is not None else free_memory(self.device))
-        step = self._step_model(model, self.plan)
+        self.plan = self._memory.plan(budget if budget is not None else free_memory(self.device), self._own_tower)
+        step = step_model(self.loaded, self.plan, self.dtype, self.exact)
         with self._threads():
             self._grade = self_test(model, step, self.tokenizer.start_id, self.exact, self.dtype)
         if self.exact and self._grade == "best-effort":
@@ -181,41 +209,6 @@ class CocaCaptioner(OnDevice):
             look_every=_GPU_LOOK_EVERY if on_gpu else 1,
         )
 
-    def _plan(self, model: Any, budget: int) -> Plan:
-        width, layers = model.text_decoder.width, model.text_decoder.layers
-        size = 2 if self.dtype is torch.bfloat16 else 4
-        positions = -(-self.loaded.context_length // BLOCK) * BLOCK
-        tokens = 256  # image tokens of an attentional pooler; a plan may be generous
-        on_gpu = self.device.type == "cuda"
-        return plan(
-            budget,
-            weights=sum(p.numel() * p.element_size() for p in model.parameters()) if on_gpu else 0,
-            image_bytes=2 * layers * tokens * width * size,
-            row_bytes=2 * (layers + model.text.transformer.layers) * positions * width * size
-            + 40 * model.text.vocab_size,
-            granularity=TILE if self.exact or on_gpu else 1,
-            most_slots=GPU_SLOTS if on_gpu else CPU_SLOTS,
-            workspace=1 << 29 if on_gpu else 1 << 28,
-        )
-
-    def _step_model(self, model: Any, planned: Plan) -> CoCaStep:
-        arithmetic: Arithmetic
-        if self.device.type == "cuda":
-            arithmetic = Plain(planned.slots)  # static shapes: one shape for every step
-            if self.exact:
-                torch.backends.cuda.matmul.allow_tf32 = False
-                torch.backends.cudnn.allow_tf32 = False
-        else:
-            arithmetic = Exact() if self.exact else Plain()
-        return CoCaStep(
-            model,
-            slots=planned.slots,
-            memories=planned.memories,
-            max_tokens=self.loaded.context_length - 1,
-            arithmetic=arithmetic,
-            dtype=self.dtype,
-        )
-
     def caption(self, requests: Iterable[Request]) -> Iterator[Result]:
         """Pull requests as room allows and yield results as captions end, in any order.
 
@@ -225,24 +218,30 @@ class CocaCaptioner(OnDevice):
         if self._engine is None:
             raise CaptionersError("the captioner is not open; call open() first")
         flying: dict[int, _Flying] = {}
-        with self._threads():
-            for finished in self._engine.run(self._job(request, flying) for request in requests):
-                of = flying[finished.key]
-                of.left -= 1
-                if not of.left:  # a run may be of millions of requests
-                    del flying[finished.key]
-                yield self._result(finished, of)
+        captions = self._engine.run(self._job(request, flying) for request in requests)
+        while True:
+            with self._threads():  # not across a yield: other captioners run in between
+                finished = next(captions, None)
+            if finished is None:
+                return
+            of = flying[finished.key]
+            of.left -= 1
+            if not of.left:  # a run may be of millions of requests
+                del flying[finished.key]
+            yield self._result(finished, of)
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
         """Keep to the threads that exact arithmetic can use."""
         before = torch.get_num_threads()
-        if self.exact and self.device.type == "cpu":
-            torch.set_num_threads(min(before, MAX_THREADS))
+        fewer = self.exact and self.device.type == "cpu" and before > MAX_THREADS
+        if fewer:
+            torch.set_num_threads(MAX_THREADS)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            if fewer:
+                torch.set_num_threads(before)
 
     def _job(self, request: Request, flying: dict[int, _Flying]) -> Job:
         decoding, first = request.decoding, request.first_draw
@@ -259,9 +258,13 @@ class CocaCaptioner(OnDevice):
             draws = range(first, first + request.draws)
             streams = [request.stream.uniforms(draw, request.attempt, limit) for draw in draws]
             uniforms = torch.stack([torch.from_numpy(numbers) for numbers in streams])
+        encoding: Encoding | None = None
+        if request.encodings is not None:
+            encoding = request.encodings.setdefault(self.needs.encoding, Encoding())
         return Job(
             key=request.index,
-            image=self._tensor(request.image),
+            image=None if encoding and encoding.tokens is not None else self._tensor(request.image),
+            encoding=encoding,
             draws=request.draws,
             decoding=decoding,
             limit=limit,

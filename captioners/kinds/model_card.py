@@ -27,7 +27,7 @@ _LICENCES = {
     "": "unknown",
 }
 """Licence as our cards say it, in lower case with hyphens -> the Hub's name of it."""
-_FILES = {"folder", "jsonl", "webdataset", "table", "huggingface", "mixture"}
+_FILES = {"folder", "jsonl", "webdataset", "table", "huggingface", "mixture", "run"}
 """Kinds of sources that say how data lies, not which data it is."""
 _MOST_SAMPLES = 12
 

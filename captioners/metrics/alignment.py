@@ -74,9 +74,14 @@ def align(
 
 def clip_score(images: ArrayLike, texts: ArrayLike) -> Numbers:
     """Return 2.5 * max(cosine, 0) of each pair of features, [B, D] and [B, D] -> [B], from 0 to 2.5."""
+    return np.asarray(_WEIGHT * np.clip(cosine(images, texts), 0, 1), dtype=np.float64)
+
+
+def cosine(images: ArrayLike, texts: ArrayLike) -> Numbers:
+    """Return the cosine of each pair of features, [B, D] and [B, D] -> [B], from -1 to 1."""
     one, other = _unit(images), _unit(texts)
     _same(one, other)
-    return np.asarray(_WEIGHT * np.clip((one * other).sum(axis=1), 0, 1), dtype=np.float64)
+    return np.asarray(np.clip((one * other).sum(axis=1), -1, 1), dtype=np.float64)
 
 
 def ref_clip_score(images: ArrayLike, texts: ArrayLike, references: Sequence[ArrayLike]) -> Numbers:

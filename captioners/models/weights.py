@@ -9,7 +9,7 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -114,10 +114,10 @@ def weights_digest(state: Mapping[str, Tensor], prefix: str = "") -> str:
     return digest.hexdigest()
 
 
-def cached_digest(path: Path, state: Mapping[str, Tensor], prefix: str = "") -> str:
-    """Return `weights_digest`, remembered for this file by (path, size, mtime); 2.5 GB take seconds to hash."""
-    stat = path.stat()
-    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}:{prefix}"
+def cached_digest(path: Path | Sequence[Path], state: Mapping[str, Tensor], prefix: str = "") -> str:
+    """Return `weights_digest`, remembered for its files by (path, size, mtime); 2.5 GB take seconds to hash."""
+    stats = [(file, file.stat()) for file in ([path] if isinstance(path, Path) else path)]
+    key = ";".join(f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}" for file, stat in stats) + f":{prefix}"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "captioners" / "digests.json"
     try:
         known = json.loads(cache.read_text())

@@ -76,10 +76,24 @@ class CachedFeatures:
         return ImageFeatures(torch.from_numpy(self.tokens[rows]).to(self._dtype), pooled)
 
     def put(self, start: int, end: int, found: ImageFeatures) -> None:
-        """Store the features of images `start` to `end`."""
-        self.tokens[start:end] = found.tokens.to("cpu", self._dtype).numpy()
+        """Store the features of images `start` to `end`.
+
+        Raises:
+            UserError: a number is too large for the format, or is none.
+        """
+        self._store(self.tokens, start, end, found.tokens)
         if self.pooled is not None and found.pooled is not None:
-            self.pooled[start:end] = found.pooled.to("cpu", self._dtype).numpy()
+            self._store(self.pooled, start, end, found.pooled)
+
+    def _store(self, file: "np.memmap[Any, np.dtype[Any]]", start: int, end: int, found: Tensor) -> None:
+        numbers = found.to("cpu", self._dtype).numpy()
+        if np.abs(numbers).max(initial=0.0) <= np.finfo(file.dtype).max:
+            file[start:end] = numbers
+            return
+        raise UserError(
+            f"the image tower's features of images {start:,} to {end - 1:,} do not fit into {file.dtype.name} (or are "
+            "no numbers): say precision=fp32, or cache_features=false"
+        )
 
     def flush(self) -> None:
         """Send what was put on its way to the disk."""

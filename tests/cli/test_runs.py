@@ -1,12 +1,15 @@
 """captioners report, status, show and verify, as a user runs them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from captioners.cli.main import run as command
 from captioners.core.ledger import Ledger
+from captioners.core.set_aside import Failed, set_aside
+from captioners.core.worker_log import WorkerLog
 from tests.runs_fixture import HOSTILE, make_run
 
 RUN = "runs/broad-and-brief"
@@ -75,6 +78,28 @@ def test_status_as_json_holds_the_same(captioners, run):
     assert code == 0
     assert (found["done"], found["samples"], found["shards"]) == (True, 26, 2)
     assert found["members"][1]["counts"] == {"read": 26, "captioned": 23, "filtered": 1, "quarantined": 2, "rows": 48}
+
+
+def test_status_shows_the_last_errors_of_workers_and_what_is_set_aside(captioners, run):
+    code, out, _ = captioners("status", "latest", "--errors")
+    assert code == 0 and "no worker of runs/latest has logged an error" in out
+    WorkerLog(run.place, 0).error("the disk failed\nand where")
+    code, out, _ = captioners("status", "latest", "--errors")
+    assert code == 0 and "-0: the disk failed\nand where" in out
+    failed = Failed(name="x", shard="drawn", members=("broad",), deaths=3, how="by signal 9 (SIGKILL)", when="")
+    set_aside(run, failed)
+    _, out, _ = captioners("status")
+    assert "set aside: drawn, 3 workers ended over it, the last by signal 9 (SIGKILL)" in out
+
+
+def test_status_clears_what_nobody_reads_when_it_is_old(captioners, run):
+    orphan = Path(run.place.at("layers/broad/drawn.00000.bbbbbbbb.parquet"))
+    orphan.write_bytes(b"x")
+    _, out, _ = captioners("status", "latest", "--clear")
+    assert "removed: 0 files" in out and "1 file of a stopped or slower worker" in out and "--clear" in out
+    os.utime(orphan, (1, 1))
+    _, out, _ = captioners("status", "latest", "--clear")
+    assert "removed: 1 file that no ledger entry names" in out and not orphan.exists()
 
 
 def test_show_prints_a_sample_with_everything_known_of_it(captioners, run):

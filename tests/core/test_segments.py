@@ -61,7 +61,6 @@ def test_entries_come_back_from_a_segment_as_they_were_and_their_files_are_gone(
     assert small(place) == [] and list(place.names("segments")) == ["segments/000000.parquet"]
     assert list(Ledger(place).entries()) == before
     assert Ledger(place).find("a", "3.tar", 0) == before[3] and Ledger(place).find("a", "9.tar", 0) is None
-    assert Ledger(place).where(before[0]).endswith("0.tar.00000.json"), "nobody looked yet"
     assert Ledger(place).compact(least=1) == 0
 
 
@@ -169,7 +168,7 @@ def test_a_killed_compaction_costs_nothing_and_the_next_ends_it(tmp_path, fault)
     filled(Place(tmp_path))
     environment = os.environ | {"CAPTIONERS_FAULT": fault}
     with subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], env=environment, cwd=ROOT) as ended:
-        ended.wait(60)
+        ended.wait(300)
     assert ended.returncode == -signal.SIGKILL
     assert small(Place(tmp_path)) or fault == "entry_rolled:4", "there is something left to end"
     assert found(Place(tmp_path)) == firsts()

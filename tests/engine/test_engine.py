@@ -1,6 +1,7 @@
 """The engine's bookkeeping over a scripted model: admission, refill, packing, beams, two decodings, abandonment."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from captioners.core.errors import CaptionersError
 from captioners.decoding.values import Beam, Sample
 from captioners.engine.engine import Engine
-from captioners.engine.job import Job
+from captioners.engine.job import Encoding, Job
 from tests.fakes import ScriptedModel
 
 START, END, VOCABULARY = 6, 7, 8
@@ -64,6 +65,44 @@ def test_every_draw_of_every_image_comes_once_whatever_the_room(slots, memories,
     }
     assert all(caption.ended and caption.logprob == pytest.approx(0, abs=1e-6) for caption in found.values())
     assert model.rows == {}
+
+
+def test_engines_find_the_tokens_that_another_has_left_and_leave_their_own():
+    batches, shared = ([], []), [Encoding() for _ in range(6)]
+
+    def jobs(skipped):
+        for key in range(6):
+            image = None if shared[key].tokens is not None else torch.tensor([float(key)])
+            for number in range(2):
+                if key not in skipped:
+                    yield replace(job(10 * key + number), image=image, encoding=shared[key])
+
+    for batch, skipped in zip(batches, ({1, 4}, {0}), strict=True):
+
+        def encode(images, batch=batch):
+            batch.append(images.flatten().tolist())
+            return images[:, :, None]
+
+        model = ScriptedModel(counting, slots=8, memories=8)
+        found, machine = decode(model, jobs(skipped), encode=encode, encode_batch=2)
+        assert {key: caption.tokens for (key, _), caption in found.items()} == {
+            10 * key + number: expected(key) for key in range(6) if key not in skipped for number in range(2)
+        }
+    assert batches == ([[0, 2], [3, 5]], [[1], [4]])
+    assert machine.images_encoded == 2 and [encoding.tokens.item() for encoding in shared] == list(range(6))
+
+
+def test_an_engine_pulls_no_more_images_at_once_because_others_encoded_them():
+    pulled = []
+
+    def jobs():
+        for key in range(20):
+            pulled.append(key)
+            yield replace(job(key), image=None, encoding=Encoding(torch.tensor([[float(key)]])))
+
+    run = engine(ScriptedModel(counting, slots=2, memories=20), encode_batch=3).run(jobs())
+    next(run)
+    assert len(pulled) <= 2 + 3
 
 
 def test_an_image_is_encoded_and_remembered_once_for_all_its_draws():

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
-from captioners.core.errors import ImageError, NeedsLookError
+from captioners.core.errors import ImageError, NeedsLookError, WorkerOutError
 
 
 def square(setting, tasks, finished, tell, rank=0):
@@ -76,4 +77,28 @@ def wait_until_cut(setting, tasks, finished, tell, rank=0):
 def environment(setting, tasks, finished, tell, rank=0):
     for task in tasks:
         tell(os.environ.get("OMP_NUM_THREADS"))
+        finished(task)
+
+
+def out(setting, tasks, finished, tell, rank=0):
+    """Leave with the first task if one has the rank in `setting` (None: all have it)."""
+    for task in tasks:
+        if setting in (None, rank):
+            raise WorkerOutError("this GPU computes otherwise")
+        time.sleep(0.2)
+        finished(task)
+
+
+def die_early(setting, tasks, finished, tell, rank=0):
+    os._exit(9)
+
+
+def die_waiting(setting, tasks, finished, tell, rank=0):
+    """Take time over each task; the second worker is killed soon after its first, while it waits for another."""
+    mark = Path(setting, "killed")
+    for task in tasks:
+        time.sleep(0.5)
+        if rank == 1 and not mark.exists():
+            mark.touch()
+            threading.Timer(0.2, os._exit, [9]).start()
         finished(task)

@@ -19,12 +19,13 @@ MEMBERS = (
 LATEST_S = 600
 
 
-def start(folder, run, *, fault="", workers=1):
+def start(folder, run, *, fault="", workers=1, more=()):
     """Start the command over `folder`/shards into `folder`/`run`."""
     command = [
         sys.executable, "-m", "captioners", "generate", "generate/shards",
         f"source={{kind: webdataset, inputs: ['{folder}/shards']}}", f"members={MEMBERS}",
         "unit_samples=7", f"workers={workers}", "decode_workers=1", "quarantine_ceiling=0.5", "-o", f"{folder}/{run}",
+        *more,
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CAPTIONERS_FAULT": fault}
     return subprocess.Popen(

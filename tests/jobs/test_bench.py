@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 import captioners
 from captioners.cli.bench import app
 from captioners.core.errors import CaptionersError, UserError
-from captioners.jobs.bench.decode import CASES, BenchOptions, bench_decode, choose
+from captioners.jobs.bench.cases import chosen
+from captioners.jobs.bench.decode import CASES, BenchOptions, bench_decode
 from captioners.jobs.bench.report import CaseResult, Report, Round, integrate, text
 from captioners.jobs.bench.sides import Case, Peer
 from captioners.models import coca
@@ -143,10 +144,10 @@ def test_a_thread_policy_that_spoils_turns_is_refused(monkeypatch, tmp_path):
 
 
 def test_cases_are_chosen_by_name():
-    assert choose(None) == CASES
-    assert [case.name for case in choose("beams-20, draws-20")] == ["draws-20", "beams-20"]
+    assert chosen(CASES, None) == CASES
+    assert [case.name for case in chosen(CASES, "beams-20, draws-20")] == ["draws-20", "beams-20"]
     with pytest.raises(UserError, match=r"no case is named 'beams-2'.*'beams-20'"):
-        choose("beams-2")
+        chosen(CASES, "beams-2")
 
 
 def test_the_verb_lists_every_case_in_its_help():

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from captioners.core.errors import NeedsLookError, UserError
+from captioners.core.errors import NeedsLookError
 from captioners.jobs.bench import train as job
-from captioners.jobs.bench.train import CASES, BenchTrainOptions, Case, bench_train, choose
+from captioners.jobs.bench.train import BenchTrainOptions, Case, bench_train
 from captioners.jobs.bench.train_report import CaseResult, text
 from tests.models.tiny import tiny_config
 
@@ -38,13 +38,6 @@ def test_sides_that_differ_are_not_timed(tmp_path, monkeypatch):
 def test_peak_memory_is_that_of_a_process_of_its_own():
     sizes = [job._peak_apart(_case(), side) for side in ("open_clip", "ours")]
     assert all(size is None or 1e8 < size < 1e10 for size in sizes)
-
-
-def test_cases_are_chosen_by_name():
-    assert choose(None) == CASES
-    assert [case.name for case in choose("l14-76, b32-76")] == ["b32-76", "l14-76"]
-    with pytest.raises(UserError, match="no case is named 'b32-77'"):
-        choose("b32-77")
 
 
 def test_the_table_says_what_was_aimed_at():

@@ -36,7 +36,7 @@ def _clip(folder):
     import open_clip
     import torch
 
-    from tests.jobs.test_compare_scorer import TINY_CLIP
+    from tests.kinds.test_scorer import TINY_CLIP
 
     folder.mkdir()
     with torch.random.fork_rng():

@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -154,6 +155,19 @@ def test_more_shards_go_on_with_the_run(captioners, work):
     assert sums("runs/latest")[LAYER].read == 20
 
 
+def test_shards_are_frozen_in_an_even_order_and_those_added_come_after(captioners, work):
+    write_shards("shards", shards=5, samples=1)
+    taken = []
+    for pilot in (2, 3):
+        assert captioners(*plain("run", f"max_shards={pilot}"))[0] == 0
+        taken.append({int(shard.partition(".")[0]) for _, shard, _ in content("run")})
+    assert taken == [{0, 2}, {0, 2, 4}], "spread over all of them, and a larger pilot goes on with the smaller"
+    write_shards("shards", shards=3, samples=1, first=5)
+    assert captioners(*plain("run", "max_shards=3"))[0] == 0 and first(work) == 6, "the pilot stays the same"
+    assert captioners(*plain("run"))[0] == 0 and first(work) == 16
+    assert [shard["path"][4] for shard in RunDir("run").inputs()] == list("02413576")
+
+
 def test_a_pattern_of_more_shards_goes_on_with_the_run(captioners, work):
     write_shards("shards", shards=4)
     captioners("generate", "shards/{00000..00001}.tar", *QUICK)
@@ -193,12 +207,83 @@ def test_one_more_member_goes_on_with_the_run(captioners, work):
     assert sums("run")["c"] == Counts(read=10, captioned=10, rows=10)
 
 
-def test_two_passes_load_one_captioner_after_the_other(captioners, work):
+def test_captioners_that_fit_share_a_pass_and_store_what_two_passes_store(captioners, work):
     write_shards("shards", shards=2)
-    code, out, _ = captioners(*ensemble("run", TWO % C))
-    assert code == 0 and "in 2 passes" in out
+    code, out, _ = captioners(*ensemble("one", TWO % C))
+    assert code == 0 and "pass 1: a, c share the read and the image encode (" in out and " in 2 passes" not in out
     members = [member for member, *_ in work]
-    assert members == sorted(members) and set(members) == {"a", "c"}
+    assert set(members) == {"a", "c"} and members != sorted(members), "both are under way together"
+    work.clear()
+    code, out, _ = captioners(*ensemble("two", TWO % C, "memory_gb=0.4"))
+    assert code == 0 and "pass 1: a; pass 2: c (a worker may use 0.4 GB)" in out and "in 2 passes" in out
+    members = [member for member, *_ in work]
+    assert members == sorted(members) and set(members) == {"a", "c"}, "one captioner after the other"
+    assert content("one") == content("two") and len(content("one")) == 8
+
+
+REPLACED = TWO.replace("top_k: 5", "top_k: 6").replace("draws: 2", "draws: 1") % B
+
+
+def test_a_changed_member_is_made_anew_and_its_old_captions_become_a_run_of_their_own(captioners, work):
+    write_shards("shards", shards=2, broken={3})
+    more = ("quarantine_ceiling=1",)
+    assert captioners(*ensemble("run", TWO % B, *more))[0] == 0
+    before = content("run")
+    old = RunDir("run").captions(["a"]).to_pylist()
+    assert captioners(*ensemble("run", REPLACED, *more))[0] == 1
+    assert captioners(*ensemble("run", REPLACED, *more), "--replace", "b")[0] == 1, "another member's leave"
+    work.clear()
+    code, out, err = captioners(*ensemble("run", REPLACED, *more), "--replace", "a")
+    assert code == 0, err
+    assert "member 'a': its 18 captions are set aside, as a run of their own: run/replaced/a-" in out
+    assert {member for member, *_ in work} == {"a"} and first(work) == 9
+    assert sums("run")["a"].rows == 9 and orphans("run") == []
+    assert {unit: held for unit, held in content("run").items() if unit[0] == "b"} == {
+        unit: held for unit, held in before.items() if unit[0] == "b"
+    }
+    (aside,) = Path("run/replaced").iterdir()
+    assert content(aside) == {unit: held for unit, held in before.items() if unit[0] == "a"}
+    assert open_run(aside).captions().to_pylist() == old and len(open_run(aside).quarantine()) == 1
+    assert captioners("status", aside)[0] == 0
+    work.clear()
+    code, out, _ = captioners(*ensemble("run", REPLACED, *more), "--replace", "a")
+    assert code == 0 and "set aside" not in out and work == [], "nothing has changed since"
+
+
+def test_setting_aside_that_is_killed_anywhere_goes_on_with_the_same_command(captioners, work, monkeypatch):
+    write_shards("shards", shards=1)
+    captioners(*ensemble("run", TWO % B))
+    old = {unit: held for unit, held in content("run").items() if unit[0] == "a"}
+    real, left = {name: getattr(Place, name) for name in ("create", "write", "remove", "exists")}, {"calls": 0}
+
+    def dying(name):
+        def call(self, *arguments):
+            left["calls"] -= 1
+            if left["calls"] < 0:
+                raise KeyboardInterrupt
+            return real[name](self, *arguments)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(Place, name, dying(name))
+    code, tries = 75, 0
+    while code:
+        tries += 1
+        left["calls"] = 4 * tries if tries < 12 else 10_000
+        with suppress(KeyboardInterrupt):
+            code, _, err = captioners(*ensemble("run", REPLACED), "--replace", "a")
+            assert code in (0, 75, 130), err
+    assert tries > 4
+    left["calls"] = 10_000
+    (aside,) = Path("run/replaced").iterdir()
+    assert content(aside) == old and sums("run")["a"].rows == 5 and orphans("run") == [] == orphans(aside)
+
+
+def test_replacing_a_member_that_is_not_there_is_refused_with_a_near_name(captioners):
+    write_shards("shards", shards=1)
+    code, _, err = captioners(*ensemble("run", TWO % B), "--replace", "aa")
+    assert code == 1 and "--replace aa: no member is called so." in err and not Path("run").exists()
 
 
 def test_other_workers_store_the_same_bytes(captioners):
@@ -342,7 +427,7 @@ def test_a_member_that_changed_under_its_name_is_refused_with_what_differs(capti
     for says, arguments in changes.items():
         code, _, err = captioners(*arguments)
         assert code == 1 and says in err, err
-        assert "member 'a'" in err and "a name of its own" in err and "output=" in err, "both ways out"
+        assert "member 'a'" in err and "a name of its own" in err and "--replace a" in err, "both ways out"
     assert content("run") == before and len(work) == done, "refused before anything was captioned"
     assert captioners(*ensemble("run", TWO % f"{B.replace('name: b', 'name: b8')}"))[0] == 0
 
@@ -437,13 +522,13 @@ def test_the_packaged_samples_in_a_real_run_with_its_own_processes(captioners):
     assert "6 samples = 6 captioned" in out
 
 
-def test_open_captioner_refuses_a_captioner_that_is_not_what_was_claimed():
+def test_a_worker_refuses_a_captioner_that_is_not_what_was_claimed():
     class Changed:
         info = type("Info", (), {"meaning": {"weights": "b"}})
 
     member = Member(captioner="random-tiny")
-    recipe = type("R", (), {"passes": [(member,)]})
+    recipe = type("R", (), {"groups": [(member,)]})
     layer = type("L", (), {"meaning": {"weights": "a"}})
     setting = type("S", (), {"recipe": recipe, "layers": {member.called: layer}, "loaded": {0: Changed}})
     with pytest.raises(UserError, match="changed while the run was starting"):
-        generate_worker.open_captioner(setting, 0, 0)
+        generate_worker.loaded_captioner(setting, 0, 0)

@@ -2,11 +2,15 @@
 
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from captioners.cli.main import run as command
+from captioners.core.run_dir import RunDir
+from captioners.core.set_aside import clear_failed
+from captioners.core.storage import Place
 from tests.jobs import kills
 from tests.jobs.shards import content, orphans
 
@@ -45,7 +49,9 @@ def test_killed_at_each_fault_point_and_nothing_is_lost_or_double(folder, capfd)
     assert command(["verify", f"{folder}/points"]) == 0, capfd.readouterr()
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGUSR1, 1)]
+)
 def test_a_signal_stops_within_seconds_leaves_no_file_behind_and_says_how_to_go_on(folder, number, workers):
     run = f"stopped-{number}-{workers}"
     process = kills.start(folder, run, workers=workers)
@@ -64,12 +70,48 @@ def test_a_signal_stops_within_seconds_leaves_no_file_behind_and_says_how_to_go_
     assert content(f"{folder}/{run}").items() <= content(f"{folder}/whole").items()
 
 
+def until(condition):
+    end = time.monotonic() + kills.LATEST_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def test_two_of_the_same_command_at_once_store_each_unit_once(folder):
-    both = [kills.start(folder, "twice") for _ in range(2)]
-    codes = [kills.finish(process) for process in both]
-    if any(code == 3 for code, _ in codes):  # both froze the inputs in the same instant: the loser is told to go again
-        assert sum("freezing inputs" in said for _, said in codes) == 1
-    else:
-        assert [code for code, _ in codes] == [0, 0], codes
+    one = kills.start(folder, "twice")
+    until(lambda: kills.stored(folder, "twice"))
+    one.send_signal(signal.SIGSTOP)  # so that the other has its share, however long it takes to begin
+    other, before = kills.start(folder, "twice"), kills.stored(folder, "twice")
+    until(lambda: kills.stored(folder, "twice") >= before + 7)
+    one.send_signal(signal.SIGCONT)
+    codes = [kills.finish(process) for process in (one, other)]
+    assert [code for code, _ in codes] == [0, 0], codes
     kills.compare(folder, "twice", "whole")
     assert orphans(f"{folder}/twice") == []
+    workers = Counter(entry.worker for entry in RunDir(f"{folder}/twice").entries())
+    assert len(workers) == 2, f"they shared the work: {workers}"
+    assert list(Place(f"{folder}/twice").names("leases")) == []
+
+
+def test_a_shard_that_kills_is_set_aside_and_the_rest_is_done(folder, capfd):
+    code, said = kills.finish(kills.start(folder, "poison", fault="begin 00003.tar", workers=2))
+    assert code == 2, said
+    assert "00003.tar is set aside" in said or "set aside: 00003.tar, for 3 workers ended over it" in said
+    whole = content(f"{folder}/whole")
+    assert content(f"{folder}/poison") == {unit: file for unit, file in whole.items() if unit[1] != "00003.tar"}
+    assert command(["status", f"{folder}/poison"]) == 0
+    assert "set aside: 00003.tar, 3 workers ended over it, the last by signal 9" in capfd.readouterr().out
+    code, said = kills.finish(kills.start(folder, "poison"))
+    assert code == 2, "it stays aside until someone says otherwise"
+    assert clear_failed(RunDir(f"{folder}/poison")) == 1
+    assert kills.finish(kills.start(folder, "poison"))[0] == 0
+    kills.compare(folder, "poison", "whole")
+
+
+def test_a_shard_that_kills_the_only_process_is_set_aside_at_the_fourth_start(folder):
+    for _ in range(3):
+        code, said = kills.finish(kills.start(folder, "alone", fault="begin 00003.tar"))
+        assert code == -signal.SIGKILL, said
+    code, said = kills.finish(kills.start(folder, "alone", fault="begin 00003.tar"))
+    assert code == 2 and "set aside: 00003.tar" in said
+    assert len(content(f"{folder}/alone")) == (SHARDS - 1) * 6

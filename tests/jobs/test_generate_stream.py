@@ -38,12 +38,12 @@ class Stage:
         captioner = captioner or ScriptedCaptioner()
         with DecodePool(0) as pool:
             stream = PassStream(
-                said.passes[0], source=self.source, pool=pool, ledger=self.run.ledger, store=self.store,
+                source=self.source, pool=pool, ledger=self.run.ledger, store=self.store,
                 recipe=said, unit_samples=self.unit, clock=Clock("decoding"),
             )  # fmt: skip
             shards = [Shard(path=path, size=1, stamp="") for path in (only or self.source.content)]
             works = (Work(shard, lambda shard=shard: self.done.append(shard.path)) for shard in shards)
-            results = sum(1 for _ in stream.run(captioner, works))
+            results = sum(1 for _ in stream.run([(captioner, said.groups[0])], works))
         assert results == sum(request.draws for request in captioner.asked)
         return captioner
 

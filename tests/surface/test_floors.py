@@ -51,6 +51,7 @@ JOBS_OF_JOBS = {
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
     "demo": {"compare", "data", "generate", "runs", "train"},  # the whole loop: one job after another, and measured
+    "export": {"runs"},  # the same words for the same things
     "runs": {"generate"},  # what is tried again is captioned as `generate` does
     "train": {"compare"},  # it ends with a comparison
 }
@@ -59,7 +60,7 @@ JOBS_OF_JOBS = {
 HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
     r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
-    r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|\w+_options)"
+    r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|_plain_text|\w+_options)"
     r"|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from captioners.core.errors import UserError
 from captioners.models import coca
@@ -80,3 +81,12 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_computed(tmp_path, 
         _features(tmp_path, model=coca.build(tiny_config(), 1), images=normalised, asked=asked)
     assert not asked
     assert not list(tmp_path.iterdir())
+
+
+def test_a_number_that_does_not_fit_is_refused_and_not_kept_as_infinity(tmp_path):
+    model = coca.build(tiny_config(), 1)
+    with torch.no_grad():
+        model.visual.ln_post.weight.mul_(1e6)
+    with pytest.raises(UserError, match=r"of images 0 to 5 do not fit into float16 .*say precision=fp32"):
+        _features(tmp_path, model=model, images=normalised, precision="bf16")
+    assert not (tmp_path / "features").exists()

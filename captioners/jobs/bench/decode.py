@@ -64,16 +64,6 @@ class BenchOptions:
     out: Path | None = None
 
 
-def choose(names: str | None) -> tuple[Case, ...]:
-    """Return the cases of a comma-separated list, all for None."""
-    known = {case.name: case for case in CASES}
-    wanted = [name.strip() for name in names.split(",")] if names else list(known)
-    for name in wanted:
-        if name not in known:
-            raise UserError(f"no case is named '{name}'.{near(name, known)} Known: {', '.join(known)}")
-    return tuple(case for case in CASES if case.name in wanted)
-
-
 def bench_decode(options: BenchOptions, say: Callable[[str], None]) -> tuple[Report, Path]:
     """Run the cases, telling each round as it ends, and return the report and its run directory.
 

@@ -174,10 +174,12 @@ def _whole(
 ) -> tuple[float, dict[tuple[str, int], str], dict[str, float]]:
     layer = layer_of(recipe, recipe.members[0], captioner)
     shards = recipe.source.open().shards()
-    setting = Setting(recipe=recipe, run=str(folder), unit_samples=recipe.unit_samples, layers={layer.name: layer})
+    setting = Setting(
+        recipe=recipe, run=str(folder), unit_samples=recipe.unit_samples, layers={layer.name: layer}, passes=[(0,)]
+    )
     told: list[Any] = []
     start = time.perf_counter()
-    Pass(setting, 0, captioner, told.append).run(iter([Task(0, shard) for shard in shards]), lambda _: None)
+    Pass(setting, 0, [captioner], told.append).run(iter([Task(0, shard) for shard in shards]), lambda _: None)
     seconds = time.perf_counter() - start
     run = RunDir(folder)
     rows = [row for entry in run.ledger.entries() for row in run.rows(entry).to_pylist()]

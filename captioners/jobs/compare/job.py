@@ -10,10 +10,10 @@ from captioners.core.seeds import Stream
 from captioners.decoding.values import Beam, Sample
 from captioners.jobs.compare.findings import Comparison, Side, rows_of
 from captioners.jobs.compare.images import ComparedImage, general_images, opened
-from captioners.jobs.compare.scorer import FrozenScorer, refuse_own_tower
 from captioners.jobs.compare.scores import Said, score
 from captioners.jobs.runs.words import decoding_words
 from captioners.kinds.captioner import Captioner, Request
+from captioners.kinds.scorer import FrozenScorer, refuse_own_tower
 from captioners.metrics.alignment import Aligned, align
 
 _MEMBER = "compare"

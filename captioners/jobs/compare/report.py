@@ -12,9 +12,9 @@ from captioners.jobs.compare.findings import Comparison
 from captioners.jobs.compare.images import Chosen, choose_images
 from captioners.jobs.compare.job import compare
 from captioners.jobs.compare.page import comparison_page
-from captioners.jobs.compare.scorer import open_scorer
 from captioners.jobs.compare.votes import KEY_ENDING, BlindKey, blind_page
 from captioners.kinds.captioner import Captioner
+from captioners.kinds.scorer import open_scorer
 
 MOST_IMAGES = 5000
 MOST_BALLOTS = 300

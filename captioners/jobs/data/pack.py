@@ -21,7 +21,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from captioners.core.errors import NotFoundError, UserError, near
-from captioners.data.inputs import input_root
+from captioners.data.inputs import local_root
 from captioners.data.recognise import recognise
 from captioners.data.source import Sample, SourceOptions, Unreadable
 from captioners.data.tar import TarWriter
@@ -181,7 +181,7 @@ def _changed(options: SourceOptions, changes: Sequence[str]) -> SourceOptions:
 
 
 def _check_free(out: Path, inputs: str) -> None:
-    root = input_root([inputs])
+    root = local_root([inputs])
     # Links are followed: the question is where the bytes would lie. A file that is named holds nothing but itself.
     if not Path(inputs).expanduser().is_file() and out.resolve().is_relative_to(root.resolve()):
         raise UserError(

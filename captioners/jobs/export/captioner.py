@@ -5,8 +5,6 @@ from pathlib import Path
 
 from captioners.core.errors import UserError, near
 from captioners.kinds.catalogue import find
-from captioners.kinds.directory import refuse_unless_free, write_captioner
-from captioners.kinds.loading import load
 
 FORMATS = ("open_clip", "huggingface")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -38,6 +36,9 @@ def export_captioner(captioner: str, form: str, out: str | Path) -> Path:
 
     Raises UserError or NotFoundError, before anything large is read where that is possible.
     """
+    from captioners.kinds.directory import refuse_unless_free, write_captioner
+    from captioners.kinds.loading import load
+
     repository = repository_of(form)
     refuse_unless_free(Path(out).expanduser().absolute())
     known = find(captioner)

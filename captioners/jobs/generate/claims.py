@@ -20,6 +20,10 @@ from captioners.jobs.generate.worker import Task
 from captioners.jobs.recipes.generate import Member
 
 _LOOK_AGAIN_S = 2.0
+_HELD_S = 60.0
+"""Seconds of work that a worker may hold by the pace so far, so that small shards are shared, too."""
+_HELD = 2
+"""Shards that it may hold in any case: the next is read while the last one ends."""
 
 
 class Claims:
@@ -47,19 +51,17 @@ class Claims:
         self._elsewhere: deque[tuple[float, Task]] = deque()
         """Tasks that another process has, and when to look again."""
         self._left = len(tasks)
+        self._began, self._finished = time.monotonic(), 0
+        self._mine: set[str] = set()
+        """Shards at work here."""
         aside = {failed.name for failed in failed_units(run)}
-        for task in [task for task in tasks if self.name(task) in aside] if aside else []:
+        for task in [task for task in tasks if self._name(task) in aside] if aside else []:
             self._waiting.remove(task)
             self._left -= 1
 
-    def name(self, task: Task) -> str:
-        """Return the name of a task's lease: of its shard, and of the members that it is for."""
-        members = sha256("\0".join(sorted(self._members[task.number])).encode()).hexdigest()[:8]
-        return f"{slug(task.shard.path)}.{members}"
-
     def take(self, holding: Sequence[Task]) -> Task | None:
         """Return a task that is this process's now, or None while others have all that are left."""
-        if any(task.alone for task in holding):
+        if any(task.alone for task in holding) or len(holding) >= self._most_held():
             return None
         while self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
             self._waiting.append(self._elsewhere.popleft()[1])
@@ -68,7 +70,7 @@ class Claims:
             if task is not None and (not task.alone or not holding):
                 return task
             if task is not None:
-                self._leases.release(self.name(task))
+                self._let_go(task)
                 self._suspects.append(task)
         while self._suspects and not holding:
             task = self._claimed(self._suspects.popleft())
@@ -78,12 +80,14 @@ class Claims:
 
     def finished(self, task: Task) -> None:
         """Give its lease back."""
-        self._leases.release(self.name(task), done=True)
+        self._finished += 1
+        self._let_go(task, done=True)
         self._count(task)
 
     def lost(self, task: Task, how: str) -> None:
         """Count a death over it."""
-        lease = self._leases.lost(self.name(task), self._stored(task)[0])
+        self._mine.discard(task.shard.path)
+        lease = self._leases.lost(slug(task.shard.path), self._stored(task)[0])
         if lease.deaths >= MOST_DEATHS:
             self._set_aside(task, lease, how)
         else:
@@ -91,13 +95,17 @@ class Claims:
 
     def returned(self, task: Task) -> None:
         """Let another worker have it."""
-        self._leases.release(self.name(task))
+        self._let_go(task)
         self._waiting.appendleft(task)
 
     @property
-    def over(self) -> bool:
-        """Whether every task is done or set aside."""
-        return not self._left
+    def left(self) -> int:
+        """How many tasks are neither done nor set aside."""
+        return self._left
+
+    def _most_held(self) -> int:
+        elapsed = time.monotonic() - self._began
+        return max(_HELD, int(_HELD_S * self._finished / elapsed) if elapsed > 0 else 0)
 
     def _claimed(self, task: Task) -> Task | None:
         """Return the task with its lease taken; None if it is done, another's, or set aside."""
@@ -105,13 +113,15 @@ class Claims:
         if whole:
             self._count(task)
             return None
-        lease = self._leases.take(self.name(task), mark)
+        # A lease is of the whole shard: others may load other members together, as their memory allows.
+        lease = None if task.shard.path in self._mine else self._leases.take(slug(task.shard.path), mark)
         if lease is None:
             self._elsewhere.append((time.monotonic() + _LOOK_AGAIN_S, task))
             return None
         if lease.deaths >= MOST_DEATHS:
             self._set_aside(task, lease, "with its whole process")
             return None
+        self._mine.add(task.shard.path)
         return replace(task, alone=lease.deaths > 0)
 
     def _stored(self, task: Task) -> tuple[int, bool]:
@@ -128,17 +138,26 @@ class Claims:
                     break
         return units, whole
 
+    def _name(self, task: Task) -> str:
+        """Return a task's name among what is set aside: of its shard, and of the members that it is for."""
+        members = sha256("\0".join(sorted(self._members[task.number])).encode()).hexdigest()[:8]
+        return f"{slug(task.shard.path)}.{members}"
+
+    def _let_go(self, task: Task, done: bool = False) -> None:
+        self._mine.discard(task.shard.path)
+        self._leases.release(slug(task.shard.path), done)
+
     def _count(self, task: Task) -> None:
         self._left -= 1
         self._done(task)
 
     def _set_aside(self, task: Task, lease: Lease, how: str) -> None:
-        name, shard = self.name(task), task.shard.path
+        name, shard = self._name(task), task.shard.path
         when = datetime.now(UTC).isoformat(timespec="seconds")
         members = self._members[task.number]
         set_aside(self._run, Failed(name=name, shard=shard, members=members, deaths=lease.deaths, how=how, when=when))
-        self._leases.clear(name)
-        self._leases.release(name, done=True)
+        self._let_go(task, done=True)
+        self._leases.clear(slug(shard))
         self._left -= 1
         self._say(
             f"{shard} is set aside: {lease.deaths} workers ended over it, the last {how}; the run goes on without it "

@@ -3,7 +3,7 @@
 The same command resumes: a pilot, then the rest; more shards; one more member; other workers or batches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from captioners.core import sums
@@ -14,6 +14,7 @@ from captioners.core.ledger import Counts
 from captioners.core.progress import Progress
 from captioners.core.set_aside import Failed, failed_units
 from captioners.core.stopping import stoppable
+from captioners.jobs.generate.budget import Budget
 from captioners.jobs.generate.claims import Claims
 from captioners.jobs.generate.roller import Roller
 from captioners.jobs.generate.setup import Started, start
@@ -51,6 +52,7 @@ def generate(
     recipe: GenerateRecipe,
     *,
     name: str = "generate",
+    replace: Collection[str] = (),
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
 ) -> GenerateRun:
@@ -58,6 +60,7 @@ def generate(
 
     Args:
         name: of the recipe, for the run's folder.
+        replace: members whose captions, where they were made otherwise, are set aside and made anew.
         say: told in one line each what is about to happen.
         show: shown the progress, often.
 
@@ -67,15 +70,15 @@ def generate(
         InterruptedRunError: stopped; the same command continues.
     """
     with stoppable():
-        started = start(recipe, name, say)
         executor = recipe.executor.open(recipe.workers)
+        started = start(recipe, name, say, replace)
         table = started.run.table()
         done = sums.whole_shards(table)
         tasks = [
             Task(number, shard)
-            for number, members in enumerate(recipe.passes)
+            for number, captioners in enumerate(started.sharing.passes)
             for shard in started.shards
-            if any((member.called, shard.path) not in done for member in members)
+            if any((member.called, shard.path) not in done for of in captioners for member in recipe.groups[of])
         ]
         before = sum(counts.rows for counts in sums.by_layer(table).values())
         watch = Watch(tasks, sums.last_shards(started.run.ledger, table, WINDOW), recipe.quarantine_ceiling, show)
@@ -85,11 +88,15 @@ def generate(
             run=started.run.url,
             unit_samples=started.unit_samples,
             layers=started.layers,
-            loaded=started.loaded,
+            passes=started.sharing.passes,
+            memory=started.sharing.memory,
+            loaded=started.loaded if executor.here else {},
         )
+        if tasks:
+            Budget(recipe, started.run.ledger).check()
         try:
             with Leases(started.run.place) as leases, Roller(started.run.place) as roller:
-                claims = Claims(started.run, tasks, recipe.passes, leases, done=watch.finished, say=say)
+                claims = Claims(started.run, tasks, started.sharing.members, leases, done=watch.finished, say=say)
                 executor.run(work, setting, claims, roller.heard(watch), say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None
@@ -103,8 +110,8 @@ def _plan(recipe: GenerateRecipe, started: Started, tasks: list[Task], before: i
     pilot = f" (a pilot of {started.frozen:,})" if len(started.shards) < started.frozen else ""
     stored = f"; {before:,} captions are stored already" if before else ""
     left = "nothing is left to do" if not tasks else f"{_shards(len(tasks))} to caption"
-    if len(recipe.passes) > 1 and tasks:
-        left += f" in {len(recipe.passes)} passes"
+    if len(started.sharing.passes) > 1 and tasks:
+        left += f" in {len(started.sharing.passes)} passes"
     return f"{started.run.url}: {_shards(len(started.shards))}{pilot}, {members}; {left}{stored}"
 
 

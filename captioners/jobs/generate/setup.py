@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from captioners.core import layers
-from captioners.core.errors import UserError
+from captioners.core.errors import UserError, near
 from captioners.core.layers import Layer
 from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
@@ -20,9 +20,12 @@ from captioners.core.run_dir import RunDir
 from captioners.data.drawn_source import DrawnOptions
 from captioners.data.inputs import input_root
 from captioners.data.source import Shard
+from captioners.data.spread import spread
 from captioners.jobs.generate.loading import load
+from captioners.jobs.generate.passes import Sharing, fits, form, memory_of, needs_of
+from captioners.jobs.generate.replace import set_aside
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
-from captioners.kinds.captioner import Captioner
+from captioners.kinds.captioner import Captioner, Needs
 from captioners.kinds.choices import refusal, written
 from captioners.text import flags
 
@@ -38,21 +41,27 @@ class Started:
     """All shards of the run."""
     unit_samples: int
     layers: dict[str, Layer]
+    sharing: Sharing
+    """Its captioners, by pass."""
     loaded: dict[int, Captioner]
-    """Pass -> its captioner, where it was kept."""
+    """Number among the recipe's groups -> captioner, of those that were kept."""
 
 
-def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Started:
+def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace: Collection[str] = ()) -> Started:
     """Refuse what cannot be done; then claim the layers, freeze the inputs and write the recipe.
+
+    Layers of the members in `replace` are set aside where they were made otherwise. Shards are frozen in an order whose
+    every beginning is an even sample of those found together.
 
     Raises:
         UserError: a captioner, a licence, the output, the inputs, or captions made otherwise under a member's name.
     """
     check_members(recipe)
+    _check_named(recipe, replace)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
     _check_output(recipe, run)
     _shards(run, recipe)  # what is wrong with them is said before a captioner is loaded
-    claimed, loaded = _layers(recipe, say)
+    claimed, shared, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
     try:
         settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
@@ -61,19 +70,22 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None]) -> Star
             raise
         raise UserError(f"output {run.url}: cannot be written ({error.strerror}); choose another output=") from None
     for layer in claimed.values():
+        if layer.name in replace:
+            set_aside(run, layer, say)
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
         say(f"unit_samples stays {settled['unit_samples']}, as the run began")
     shards = _frozen(run, recipe)
     run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
     _link_latest(run)
-    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, loaded)
+    return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, shared, loaded)
 
 
 def _shards(run: RunDir, recipe: GenerateRecipe) -> tuple[list[Shard], int]:
     """Return the shards of the run, those frozen first, and how many those are."""
     frozen = [Shard(**found) for found in run.inputs()]
-    return recipe.source.open().shards(frozen), len(frozen)
+    found = recipe.source.open().shards(frozen)
+    return [*frozen, *spread(found[len(frozen) :])], len(frozen)
 
 
 def _frozen(run: RunDir, recipe: GenerateRecipe) -> list[Shard]:
@@ -106,6 +118,9 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
     """Refuse an output inside an input folder, or one that cannot be written; nothing is made yet."""
     folder = run.place.local
     if folder is None:
+        for given in getattr(recipe.source, "inputs", ()):
+            if f"{run.url.rstrip('/')}/".startswith(f"{given.rstrip('/')}/"):
+                raise UserError(f"output {run.url}: lies inside the input {given}; choose an output= outside of it")
         return
     for given in getattr(recipe.source, "inputs", ()):
         inputs = Path(given).expanduser()
@@ -118,12 +133,22 @@ def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
         raise UserError(f"output {folder}: may not be written; choose another output=")
 
 
-def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> tuple[dict[str, Layer], dict[int, Captioner]]:
-    """Return every member's layer, and the captioner, where it is the only one that this process will need."""
+def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:
+    known = [member.called for member in recipe.members]
+    for name in replace:
+        if name not in known:
+            raise UserError(f"--replace {name}: no member is called so.{near(name, known) or f' Known: {known}'}")
+
+
+def _layers(
+    recipe: GenerateRecipe, say: Callable[[str], None]
+) -> tuple[dict[str, Layer], Sharing, dict[int, Captioner]]:
+    """Return every member's layer, the passes, and the first pass's captioners where this process will need them."""
     claimed: dict[str, Layer] = {}
     loaded: dict[int, Captioner] = {}
-    keep = len(recipe.passes) == 1 and recipe.workers == 1
-    for number, members in enumerate(recipe.passes):
+    needs: list[Needs | None] = []
+    memory = 0
+    for number, members in enumerate(recipe.groups):
         say(f"loading {written(members[0].captioner)}")
         captioner = load(members[0], recipe)
         if captioner.info.warning and not isinstance(recipe.source, DrawnOptions):
@@ -133,9 +158,14 @@ def _layers(recipe: GenerateRecipe, say: Callable[[str], None]) -> tuple[dict[st
             if problem:
                 raise UserError(f"member '{member.called}': {problem}")
             claimed[member.called] = layer_of(recipe, member, captioner)
-        if keep:
+        needs.append(needs_of(captioner))
+        memory = memory or memory_of(recipe, captioner)
+        if recipe.workers == 1 and (not loaded or fits([*(needs[kept] for kept in loaded), needs[-1]], memory)):
             loaded[number] = captioner
-    return claimed, loaded
+    shared = Sharing(tuple(recipe.groups), tuple(needs), memory, tuple(form(needs, memory)))
+    if shared.line:
+        say(shared.line)
+    return claimed, shared, {number: captioner for number, captioner in loaded.items() if number in shared.passes[0]}
 
 
 def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> Layer:
@@ -156,6 +186,7 @@ def layer_of(recipe: GenerateRecipe, member: Member, captioner: Captioner) -> La
         "captioner_name": info.name,
         "kind": info.kind,
         "licences": info.licences,
+        "tower": info.tower_digest,
         "package": version("captioners"),
     }
     return Layer(name=member.called, draws=member.draws, meaning=meaning, facts=facts)

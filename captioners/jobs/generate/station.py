@@ -1,4 +1,4 @@
-"""What one worker process keeps while it lives: its open captioner, its log, and how far it is to the next canary."""
+"""What one worker process keeps while it lives: its open captioners, its log, and how far it is to the next canary."""
 
 import traceback
 from collections.abc import Callable
@@ -17,8 +17,8 @@ class Station:
     log: WorkerLog | None = None
     units: int = 0
     """Stored so far."""
-    _open: dict[int, Captioner] = field(default_factory=dict)
-    """The pass whose captioner is open."""
+    _open: dict[int, list[Captioner]] = field(default_factory=dict)
+    """The pass whose captioners are open."""
     _looked: tuple[int, int] | None = None
     """At which pass and round the canary was looked at."""
 
@@ -45,17 +45,18 @@ class Station:
         else:
             self.log.note(f"told to stop after {self.units:,} units")
 
-    def captioner(self, number: int, load: Callable[[], Captioner]) -> Captioner:
-        """Return the captioner of a pass, open; that of another pass is closed first."""
+    def captioners(self, number: int, load: Callable[[], list[Captioner]]) -> list[Captioner]:
+        """Return the captioners of a pass, open; those of another pass are closed first."""
         if number not in self._open:
             self.close()
             self._open[number] = load()
         return self._open[number]
 
     def close(self) -> None:
-        """Close the captioner that is open."""
+        """Close the captioners that are open."""
         while self._open:
-            self._open.popitem()[1].close()
+            for captioner in self._open.popitem()[1]:
+                captioner.close()
 
     def stored(self) -> None:
         """Count a unit."""

@@ -1,13 +1,13 @@
-"""One pass over shards as one stream: samples in, requests to the captioner, results into parts, refused draws again.
+"""One pass over shards as one stream: samples in, requests to its captioners, results into parts, refused draws again.
 
 Shards follow each other without a gap, so that a short one never leaves the captioner half empty.
 """
 
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from captioners.core.errors import ImageError
 from captioners.core.ledger import Ledger
@@ -15,6 +15,7 @@ from captioners.core.progress import Clock
 from captioners.core.seeds import Stream
 from captioners.data.source import Sample, Shard, Source, Unreadable
 from captioners.images.pool import DecodePool
+from captioners.jobs.generate.lanes import Flight, Lane
 from captioners.jobs.generate.units import Part, Seen
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.kinds.captioner import Captioner, Request, Result
@@ -22,23 +23,13 @@ from captioners.text.flags import flags_of
 
 T = TypeVar("T")
 
+_MB = 10**6
+
 
 @dataclass(frozen=True)
 class _Item:
     part: Part
     sample: Sample
-
-
-@dataclass
-class _Flight:
-    """A request in the captioner."""
-
-    request: Request
-    part: Part
-    member: Member
-    seen: Seen
-    left: int
-    """Draws still to come."""
 
 
 @dataclass
@@ -58,10 +49,9 @@ class Work:
 
 
 class PassStream:
-    """Feeds one captioner with the images of `shards`, for all members of its pass.
+    """Feeds the captioners of a pass with the images of its shards, for all their members.
 
     Args:
-        members: of this pass.
         source: hands out samples.
         pool: decodes them.
         ledger: says which units are stored already.
@@ -69,11 +59,11 @@ class PassStream:
         recipe: says seed and rules.
         unit_samples: samples of a part.
         clock: told what is waiting.
+        enough: asked before each part; once it says yes, no further image enters, and what has entered is finished.
     """
 
     def __init__(
         self,
-        members: Sequence[Member],
         *,
         source: Source,
         pool: DecodePool,
@@ -82,63 +72,97 @@ class PassStream:
         recipe: GenerateRecipe,
         unit_samples: int,
         clock: Clock,
+        enough: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._members, self._source, self._pool, self._ledger = members, source, pool, ledger
+        self._source, self._pool, self._ledger = source, pool, ledger
         self._store, self._recipe, self._unit_samples, self._clock = store, recipe, unit_samples, clock
+        self._look_ahead, self._enough = recipe.queue_mb * _MB // 2, enough
         self._numbers = count()
-        self._flights: dict[int, _Flight] = {}
-        self._again: deque[_Flight] = deque()
+        self._flights: dict[int, Flight] = {}
+        self._members: list[Member] = []
+        self._lanes: list[Lane] = []
+        self._entering: Part | None = None
+        self._ended = False
+        """Whether no further image enters."""
         self.images = 0
         """Pictures that entered."""
 
-    def run(self, captioner: Captioner, shards: Iterator[Work]) -> Iterator[Result]:
-        """Caption everything; yields each result after it was taken, so that a caller can tell of progress."""
-        for result in captioner.caption(self._requests(shards)):
-            self._take(result)
-            yield result
-        while self._again:  # draws refused after the last image had entered
-            for result in captioner.caption(self._refused()):
-                self._take(result)
-                yield result
+    def run(self, captioners: Sequence[tuple[Captioner, Sequence[Member]]], shards: Iterator[Work]) -> Iterator[Result]:
+        """Caption everything by each captioner's members; yields each result after it was taken, to tell of progress.
+
+        Captioners pull from one stream. Whoever pulls finds the next picture put before all of them, and the one with
+        most before it goes on next: so none falls behind by more than another takes at once.
+        """
+        self._members = [member for _, members in captioners for member in members]
+        self._lanes = [Lane(captioner, members) for captioner, members in captioners]
+        for encoding, number in Counter(lane.encoding for lane in self._lanes).items():
+            for lane in self._lanes:
+                lane.shares |= lane.encoding == encoding != "" and number > 1
+        samples = self._samples(shards)
+        self._decoded = self._pool.map(samples, lambda item: item.sample.image, lambda item: item.sample.name)
+        try:
+            while busy := [lane for lane in self._lanes if lane.has_work or not self._ended]:
+                lane = max(busy, key=lambda lane: lane.ahead)
+                result = lane.next_result(self._requests)
+                if result is not None:
+                    self._take(lane, result)
+                    yield result
+        finally:
+            for lane in self._lanes:
+                lane.close()
         if self._flights:
             raise AssertionError(f"{len(self._flights)} requests were not answered")
 
-    def _requests(self, shards: Iterator[Work]) -> Iterator[Request]:
-        decoded = self._pool.map(self._samples(shards), lambda item: item.sample.image, lambda item: item.sample.name)
+    def _requests(self, lane: Lane) -> Iterator[Request]:
+        """Yield what a captioner has to do, as it asks; it ends when there is nothing, or others have to catch up."""
         while True:
-            yield from self._refused()
-            with self._clock.at("waiting"):
-                found = next(decoded, None)
-            if found is None:
+            while lane.again:
+                yield self._enter(lane.again.popleft())
+            if lane.waiting:
+                flight, encodings = lane.take()
+                yield replace(self._enter(flight), encodings=encodings)
+            elif not self._next_picture():
                 return
-            item, picture = found
-            if isinstance(picture, ImageError):
-                item.part.no_picture(item.sample, picture.reason, str(picture))
-                continue
-            item.part.picture()
-            self.images += 1
-            seen = Seen.of(item.sample, picture)
-            for member in item.part.members:
+
+    def _next_picture(self) -> bool:
+        """Put the next picture before the captioners that lack it; False if there is none, or one has enough."""
+        if self._ended or any(lane.ahead > self._look_ahead for lane in self._lanes):
+            return False
+        with self._clock.at("waiting"):
+            found = next(self._decoded, None)
+        if found is None or (found[0].part is not self._entering and self._enough()):
+            self._ended = True
+            return False
+        item, picture = found
+        self._entering = item.part
+        if isinstance(picture, ImageError):
+            item.part.no_picture(item.sample, picture.reason, str(picture))
+            return True
+        item.part.picture()
+        self.images += 1
+        seen, encodings = Seen.of(item.sample, picture), dict[str, Any]()
+        fields = {**item.sample.meta, "key": item.sample.key, "captions": item.sample.captions}
+        for lane in self._lanes:
+            for member in lane.members:
+                if not any(member is lacking for lacking in item.part.members):
+                    continue
                 request = Request(
                     index=next(self._numbers),
-                    image=picture.image,  # one object for all members: it is encoded once
+                    image=picture.image,  # one object for all members: a captioner encodes it once
                     stream=Stream(self._recipe.seed, picture.sha256, member.called),
                     draws=member.draws,
                     decoding=member.decoding,
                     prompt=member.prompt,
-                    fields={**item.sample.meta, "key": item.sample.key, "captions": item.sample.captions},
+                    fields=fields,
                 )
-                yield self._enter(_Flight(request, item.part, member, seen, member.draws))
+                lane.put(Flight(request, item.part, member, seen, member.draws), encodings if lane.shares else None)
+        return True
 
-    def _refused(self) -> Iterator[Request]:
-        while self._again:
-            yield self._enter(self._again.popleft())
-
-    def _enter(self, flight: _Flight) -> Request:
+    def _enter(self, flight: Flight) -> Request:
         self._flights[flight.request.index] = flight
         return flight.request
 
-    def _take(self, result: Result) -> None:
+    def _take(self, lane: Lane, result: Result) -> None:
         flight = self._flights[result.index]
         flight.left -= 1
         if not flight.left:
@@ -151,7 +175,7 @@ class PassStream:
             again = replace(
                 request, index=next(self._numbers), draws=1, first_draw=result.draw, attempt=request.attempt + 1
             )
-            self._again.append(_Flight(again, flight.part, member, flight.seen, 1))
+            lane.again.append(Flight(again, flight.part, member, flight.seen, 1))
             return
         flight.part.caption(member, flight.seen, result, request.attempt, not (failed or rules.refused(flags)), flags)
 

@@ -1,9 +1,8 @@
-"""What a worker of `generate` does: load a pass's captioner, stream shards through it, store units, tell of it."""
+"""What a worker of `generate` does: load a pass's captioners, stream shards through it, store units, tell of it."""
 
 import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,8 +22,11 @@ from captioners.data.source import Shard
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate import canary
 from captioners.jobs.generate.alarms import blind, pictures_of
+from captioners.jobs.generate.budget import Budget
 from captioners.jobs.generate.heartbeat import Heartbeat
 from captioners.jobs.generate.loading import budget_of, load
+from captioners.jobs.generate.passes import budgets, needs_of, share_towers
+from captioners.jobs.generate.provenance import environment_of, facts_of
 from captioners.jobs.generate.station import Station
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
@@ -57,8 +59,12 @@ class Setting:
     run: str
     unit_samples: int
     layers: Mapping[str, Layer]
+    passes: Sequence[tuple[int, ...]]
+    """Captioners that are loaded together, by their numbers among the recipe's groups."""
+    memory: int = 0
+    """Bytes that a worker may use for a pass of several captioners."""
     loaded: dict[int, Captioner] = field(default_factory=dict)
-    """Pass -> its captioner, where it is loaded already in this process."""
+    """Number -> captioner, where it is loaded already in this process."""
     station: Station = field(default_factory=Station)
     """Of this process."""
 
@@ -91,7 +97,7 @@ def work(
     """Caption the shards of the tasks, pass by pass.
 
     Raises:
-        InterruptedRunError: the machine failed, not the data: the same command continues.
+        InterruptedRunError: the machine failed, not the data, or the budget is spent: the same command continues.
         WorkerOutError: this machine captions otherwise than the run's first worker did.
     """
     recipe, station = setting.recipe, setting.station
@@ -101,11 +107,15 @@ def work(
             paced = heart.resting(tasks)
             # A pass ends where the canary is due, which is looked at between two streams.
             for (number, _), same in groupby(paced, key=lambda task: (task.number, station.round(recipe.canary_units))):
-                captioner = station.captioner(number, partial(open_captioner, setting, number, rank))
+                captioners = station.captioners(number, partial(open_captioners, setting, number, rank))
                 if station.canary_due(number, recipe.canary_units):
-                    canary.look(RunDir(setting.run).place, captioner, environment_of(captioner))
+                    for captioner in captioners:
+                        canary.look(RunDir(setting.run).place, captioner, environment_of(captioner))
                 with heart.at_work():
-                    Pass(setting, number, captioner, tell, heart).run(same, finished)
+                    passed = Pass(setting, number, captioners, tell, heart)
+                    passed.run(same, finished)
+                if passed.spent:
+                    raise InterruptedRunError(passed.spent)
     except BaseException as error:
         station.end(error)
         reason = is_infrastructure(error) if isinstance(error, Exception) else None
@@ -116,67 +126,58 @@ def work(
         ) from error
 
 
-def open_captioner(setting: Setting, number: int, rank: int) -> Captioner:
-    """Return a pass's captioner, open, within its share of the memory.
+def open_captioners(setting: Setting, number: int, rank: int) -> list[Captioner]:
+    """Return a pass's captioners, open, each within its share of the memory; equal image towers are held once."""
+    together = setting.passes[number]
+    captioners = [loaded_captioner(setting, captioner, rank) for captioner in together]
+    if len(captioners) == 1:
+        captioners[0].open(budget_of(setting.recipe, captioners[0]))
+        return captioners
+    share_towers(captioners)
+    needs = [need for captioner in captioners if (need := needs_of(captioner)) is not None]
+    for captioner, budget in zip(captioners, budgets(needs, setting.memory), strict=True):
+        captioner.open(budget)
+    return captioners
+
+
+def loaded_captioner(setting: Setting, number: int, rank: int) -> Captioner:
+    """Return the `number`-th captioner of the recipe.
 
     Raises:
         UserError: it is not any more what its layers were claimed for.
     """
-    members = setting.recipe.passes[number]
+    members = setting.recipe.groups[number]
     captioner = setting.loaded.pop(number, None) or load(members[0], setting.recipe, rank)
     meant = setting.layers[members[0].called].meaning
     if any(meant[key] != value for key, value in captioner.info.meaning.items()):
         raise UserError(
             f"captioner {written(members[0].captioner)} changed while the run was starting; run the command again"
         )
-    captioner.open(budget_of(setting.recipe, captioner))
     return captioner
 
 
-def facts_of(layer: Layer, captioner: Captioner) -> dict[str, str]:
-    """Return what a layer's file says of itself; neither time, host nor path is in it."""
-    import json
-
-    return {
-        "fingerprint": layer.fingerprint,
-        "member": layer.name,
-        "captioner": captioner.info.name,
-        "weights": captioner.info.weights_digest,
-        "decoding": json.dumps(layer.meaning["decoding"], sort_keys=True),
-        "package": version("captioners"),
-        "device": captioner.device_type,
-        "dtype": captioner.environment["dtype"],
-    }
-
-
-def environment_of(captioner: Captioner) -> dict[str, str]:
-    """Return what a caption may depend on besides its layer's meaning."""
-    return {
-        "captioners": version("captioners"),
-        "python": platform.python_version(),
-        "grade": captioner.info.grade,
-        **captioner.environment,
-    }
-
-
 class Pass:
-    """One pass in one worker."""
+    """One pass in one worker: its captioners are open, in the order of the setting's numbers."""
 
     def __init__(
         self,
         setting: Setting,
         number: int,
-        captioner: Captioner,
+        captioners: Sequence[Captioner],
         tell: Callable[[Any], None],
         heart: Heartbeat | None = None,
     ) -> None:
-        self.setting, self.captioner, self.tell, self.heart = setting, captioner, tell, heart
-        self.members = setting.recipe.passes[number]
+        self.setting, self.captioners, self.tell, self.heart = setting, captioners, tell, heart
+        groups = [setting.recipe.groups[captioner] for captioner in setting.passes[number]]
+        self.lanes = list(zip(captioners, groups, strict=True))
         self.run_dir = RunDir(setting.run)
-        self.facts = {m.called: facts_of(setting.layers[m.called], captioner) for m in self.members}
-        self.environment = environment_of(captioner)
+        self.facts = {m.called: facts_of(setting.layers[m.called], of) for of, members in self.lanes for m in members}
+        self.environments = {m.called: environment_of(of) for of, members in self.lanes for m in members}
+        self.budget = Budget(setting.recipe, self.run_dir.ledger)
+        self.spent: str | None = None
+        """Why the budget ended the pass before its shards did."""
         self.clock = Clock("decoding")
-        self.encoded = captioner.encode_seconds  # of earlier passes: none of this one's time
+        self.encoded = self._encoded()  # of earlier passes: none of this one's time
         self.seconds: dict[str, float] = {}
         self.total: dict[str, float] = {}
         self.stored: dict[str, float] = {}
@@ -189,10 +190,11 @@ class Pass:
         """Caption the shards of all tasks in one stream."""
         recipe = self.setting.recipe
         tasks = self._look(tasks)
-        queue = recipe.queue_mb * _MB
-        pool = DecodePool(self._decoders(), queue, recipe.decode_profile, recipe.max_pixels, self.captioner.fit)
+        fit, queue = self.captioners[0].fit, recipe.queue_mb * _MB  # of all alike: a pass has one fit
+        if len(self.captioners) > 1:
+            queue //= 2  # the other half is for pictures that one captioner has taken and others have not
+        pool = DecodePool(self._decoders(), queue, recipe.decode_profile, recipe.max_pixels, fit)
         stream = PassStream(
-            self.members,
             source=recipe.source.open(),
             pool=pool,
             ledger=self.run_dir.ledger,
@@ -200,10 +202,11 @@ class Pass:
             recipe=recipe,
             unit_samples=self.setting.unit_samples,
             clock=self.clock,
+            enough=self._enough,
         )
         with pool:
             works = (self._begun(task, finished) for task in tasks)
-            for _ in stream.run(self.captioner, works):
+            for _ in stream.run(self.lanes, works):
                 self.captions += 1
                 if self.heart is not None:
                     self.heart.beat()
@@ -219,9 +222,10 @@ class Pass:
         first = next(tasks, None)
         if first is None:
             return iter(())
-        pictures = pictures_of(recipe, first.shard, self.captioner.fit)
-        for member in self.members:
-            self.alarms[member.called] = blind(self.captioner, member, pictures, recipe.seed, first.shard.path)
+        pictures = pictures_of(recipe, first.shard, self.captioners[0].fit)
+        for captioner, members in self.lanes:
+            for member in members:
+                self.alarms[member.called] = blind(captioner, member, pictures, recipe.seed, first.shard.path)
         return chain([first], tasks)
 
     def _begun(self, task: Task, finished: Callable[[Task], None]) -> Work:
@@ -233,7 +237,14 @@ class Pass:
         if recipe.decode_workers is not None:
             return recipe.decode_workers
         cores = (os.cpu_count() or 1) // recipe.workers
-        return max(1, min(_MOST_DECODERS, cores)) if self.captioner.device_type != "cpu" else 1
+        return max(1, min(_MOST_DECODERS, cores)) if self.captioners[0].device_type != "cpu" else 1
+
+    def _enough(self) -> bool:
+        """Whether no unit may begin any more."""
+        self._lap()
+        unstored = sum(self.total.values()) - sum(self.stored.values())
+        self.spent = self.budget.problem(unstored)
+        return self.spent is not None
 
     def store(self, part: Part, member: Member) -> None:
         """Commit a unit and tell of it."""
@@ -245,7 +256,7 @@ class Pass:
         entry = replace(
             entry,
             alarms=[*entry.alarms, *(alarm.record() for alarm in self.alarms.pop(member.called, ()))],
-            environment=self.environment,
+            environment=self.environments[member.called],
             kept=sum(row["keep"] for row in rows),
             worker=self.setting.station.worker,
             seconds=unit,
@@ -260,10 +271,14 @@ class Pass:
         if self.heart is not None:
             self.heart.stored(part)
         if stored is not None:
+            self.budget.stored(stored)
             self.tell(Stored(stored, tuple(part.quarantined[:_EXAMPLES])))
 
+    def _encoded(self) -> float:
+        return sum(captioner.encode_seconds for captioner in self.captioners)
+
     def _lap(self) -> None:
-        encoded = self.captioner.encode_seconds
+        encoded = self._encoded()
         self.clock.move(encoded - self.encoded, "encoding")
         self.encoded = encoded
         for name, spent in self.clock.lap().items():

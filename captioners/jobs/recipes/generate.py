@@ -109,7 +109,14 @@ class GenerateRecipe(Options):
     queue_mb: int = operation(256, ge=1)
     """Bytes of pictures that each worker keeps ready, in MB."""
     memory_gb: float | None = operation(None, gt=0)
-    """Memory that all workers together may plan with, in GB; what the device has free when absent."""
+    """Memory that all workers together may plan with, in GB; what the device has free when absent. It also decides
+    which captioners are loaded together."""
+    max_hours: float | None = operation(None, gt=0)
+    """Hours of work, of all workers together, after which no unit begins any more (GPU-hours, a GPU to each)."""
+    max_cost: float | None = operation(None, gt=0)
+    """What the run may cost, in the currency of `price_per_gpu_hour`, after which no unit begins any more."""
+    price_per_gpu_hour: float | None = operation(None, gt=0)
+    """What you pay for an hour of one worker's machine."""
     device: str = operation("auto")
     """auto, cpu, cuda or cuda:N; with several GPUs and workers, auto gives each worker one of them."""
     patience_s: float = operation(600.0, gt=0)
@@ -126,13 +133,24 @@ class GenerateRecipe(Options):
                 raise ValueError(f"{count} members are called '{name}'; give each a name of its own (name: ...)")
         return self
 
+    @model_validator(mode="after")
+    def _cost_has_a_price(self) -> "GenerateRecipe":
+        if self.max_cost is not None and self.price_per_gpu_hour is None:
+            raise ValueError(f"max_cost {self.max_cost:g} needs to know what an hour costs; say price_per_gpu_hour")
+        return self
+
     @property
-    def passes(self) -> list[tuple[Member, ...]]:
+    def groups(self) -> list[tuple[Member, ...]]:
         """The members, grouped by the captioner that they share, in the order of their first ones."""
         found: dict[tuple[Any, ...], list[Member]] = {}
         for member in self.members:
             found.setdefault(member.loads, []).append(member)
         return [tuple(members) for members in found.values()]
+
+    @property
+    def price(self) -> float:
+        """Of an hour of work; 0 if none is said."""
+        return self.price_per_gpu_hour or 0.0
 
 
 def _made_name(member: Member) -> str:

@@ -76,8 +76,8 @@ def _busy(table: "pa.Table") -> "sums.Array":
     """Return each unit's seconds."""
     import numpy as np
 
-    rows, _, seconds = sums.tally(table, "seconds")
-    return np.bincount(rows, seconds, len(table))
+    seconds = sums.tally(table, "seconds")
+    return np.bincount(seconds.rows, seconds.numbers, len(table))
 
 
 def _slow(table: "pa.Table", read: "sums.Array", busy: "sums.Array") -> list[Slow]:

@@ -62,7 +62,7 @@ def remake(run: RunDir, rows: Iterable[Row]) -> Iterator[Again]:
     for name in sorted(set(groups) - set(members)):
         why = f"'{name}' is no member of the run's last recipe; run it with that member once more"
         yield from (Again(row=row, outcome="not made", why=why) for row in groups[name])
-    for together in recipe.passes:
+    for together in recipe.groups:
         wanted = [(member, groups[member.called]) for member in together if member.called in groups]
         if wanted:
             yield from _with_captioner(recipe, pictures, wanted)

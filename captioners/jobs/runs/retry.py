@@ -22,9 +22,11 @@ from captioners.core.stopping import stoppable
 from captioners.data.source import Sample, Shard, Source, Unreadable
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate.alarms import marked, repeated, same_caption
+from captioners.jobs.generate.loading import budget_of
+from captioners.jobs.generate.provenance import environment_of, facts_of
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
-from captioners.jobs.generate.worker import Setting, environment_of, facts_of, open_captioner
+from captioners.jobs.generate.worker import Setting, loaded_captioner
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.jobs.runs.remake import read_recipe_of
 from captioners.kinds.captioner import Captioner
@@ -94,12 +96,14 @@ def _reasons(run: RunDir, reasons: set[str], found: Retried, say: Callable[[str]
         raise UserError(
             f"{', '.join(sorted(reasons))}: a fault of whole shards; mend them, and caption them under another name"
         )
-    setting = Setting(recipe=recipe, run=run.url, unit_samples=run.settled()["unit_samples"], layers=layers)
-    for number, members in enumerate(recipe.passes):
+    size = run.settled()["unit_samples"]
+    setting = Setting(recipe=recipe, run=run.url, unit_samples=size, layers=layers, passes=())
+    for number, members in enumerate(recipe.groups):
         mine = {unit: again for unit, again in units.items() if unit[0] in {member.called for member in members}}
         if mine:
             say(f"{sum(len(again.wanted) for again in mine.values()):,} samples to read again")
-            captioner = open_captioner(setting, number, 0)
+            captioner = loaded_captioner(setting, number, 0)
+            captioner.open(budget_of(recipe, captioner))
             _Stage(run, setting, captioner, mine, found).go(members)
             captioner.close()
     if others := sorted({unit[0] for unit in units} - {member.called for member in recipe.members}):
@@ -117,7 +121,7 @@ class _Again:
 
 
 class _Stage:
-    """The units of one pass, one captioner, and the stream that brings them together."""
+    """The units of one captioner, and the stream that brings them together."""
 
     def __init__(
         self, run: RunDir, setting: Setting, captioner: Captioner, units: Mapping[Unit, _Again], found: Retried
@@ -136,7 +140,6 @@ class _Stage:
         queue, fit = recipe.queue_mb * 10**6, self.captioner.fit
         pool = DecodePool(decoders, queue, recipe.decode_profile, recipe.max_pixels, fit)
         stream = PassStream(
-            members,
             source=_Some(self.recipe.source.open(), wanted),
             pool=pool,
             ledger=self,  # type: ignore[arg-type]  # of a ledger, a stream asks only what is there
@@ -146,7 +149,7 @@ class _Stage:
             clock=Clock("decoding"),
         )
         with pool:
-            for _ in stream.run(self.captioner, (Work(shard, lambda: None) for shard in shards)):
+            for _ in stream.run([(self.captioner, members)], (Work(shard, lambda: None) for shard in shards)):
                 pass
 
     def find(self, layer: str, shard: str, part: int) -> Entry | None:

@@ -109,10 +109,9 @@ def status(given: str) -> Status:
     whole = sums.whole_shards(table)
     sizes = _sizes(inputs, whole)
     known = [size for size in sizes.values() if size is not None]
-    members = [_member(table, layer, whole, sizes) for layer in run.layers()]
-    _, activities, seconds = sums.tally(table, "seconds")
-    shares = sums.totals(zip(activities, seconds, strict=True))
-    spent = sum(shares.values())
+    members = _members(run.layers(), table, whole, sizes)
+    seconds = sums.tally(table, "seconds").sums()
+    spent = sum(seconds.values())
     small = len(table) <= ORPHANS_UP_TO
     over_all = placeholders(table)
     return Status(
@@ -129,7 +128,7 @@ def status(given: str) -> Status:
         alarms_count=int(sums.numbers(table, "alarms").sum()) + len(over_all),
         orphans=len(run.orphans()) if small else None,
         drafts=sum(1 for _ in run.place.local.rglob(".*.part")) if run.place.local and small else 0,
-        seconds=shares,
+        seconds=seconds,
         images_per_second=_images(run, members) / spent if spent else None,
         captions_per_second=sum(member.counts.rows for member in members) / spent if spent else None,
         pace=pace(table, sum(member.left for member in members)),
@@ -174,41 +173,48 @@ def _sizes(inputs: Sequence[Mapping[str, Any]], whole: sums.Whole) -> dict[str, 
     return sizes
 
 
-def _member(table: "pa.Table", layer: Layer, whole: sums.Whole, sizes: Mapping[str, int | None]) -> MemberStatus:
-    import pyarrow.compute as pc
+def _members(
+    layers: Sequence[Layer], table: "pa.Table", whole: sums.Whole, sizes: Mapping[str, int | None]
+) -> list[MemberStatus]:
+    import numpy as np
 
-    mine = table.filter(pc.equal(table["layer"], layer.name))
-    row = whole.layers.get(layer.name)
-    done, read = (whole.done[row], whole.samples[row]) if row is not None else ((), ())
-    left = unknown = 0
-    for shard, size in sizes.items():
-        at = whole.shards.get(shard)
-        if row is None or at is None or not done[at]:
-            unknown += size is None
-            left += size - (int(read[at]) if row is not None and at is not None else 0) if size is not None else 0
-    _, words, counts = sums.tally(mine, "flags")
-    return MemberStatus(
-        name=layer.name,
-        draws=layer.draws,
-        shards_done=int(sum(done)),
-        units_done=len(mine),
-        counts=sums.by_layer(mine).get(layer.name, Counts()),
-        kept=_kept(mine),
-        left=left,
-        unknown_shards=unknown,
-        flags={flag: int(count) for flag, count in sums.totals(zip(words, counts, strict=True)).items()},
-    )
+    codes, names = sums.codes(table, "layer")
+    rows = {name: at for at, name in enumerate(names)}
+    counts, kept, flags = sums.by_layer(table), _kept(table, codes, names), sums.tally(table, "flags")
+    flagged, units = flags.by(codes, len(names)), np.bincount(codes, minlength=len(names))
+    place = np.array([whole.shards.get(shard, -1) for shard in sizes], dtype=np.int64)
+    size = np.array([-1 if samples is None else samples for samples in sizes.values()], dtype=np.int64)
+    found = []
+    for layer in layers:
+        row = rows.get(layer.name)
+        known = (place >= 0) & (row is not None)
+        done = known & whole.done[row or 0][place]
+        read = np.where(known, whole.samples[row or 0][place], 0)
+        found.append(
+            MemberStatus(
+                name=layer.name,
+                draws=layer.draws,
+                shards_done=int(done.sum()),
+                units_done=int(units[row]) if row is not None else 0,
+                counts=counts.get(layer.name, Counts()),
+                kept=kept[row] if row is not None else 0,
+                left=int((size - read)[~done & (size >= 0)].sum()),
+                unknown_shards=int((~done & (size < 0)).sum()),
+                flags={flag: int(count) for flag, count in (flagged[row] if row is not None else {}).items()},
+            )
+        )
+    return found
 
 
-def _kept(table: "pa.Table") -> int | None:
-    """Sum the captions that stay. Only rows with a flag are ever refused, so a unit without flags keeps all."""
+def _kept(table: "pa.Table", codes: "sums.Array", names: Sequence[str]) -> list[int | None]:
+    """Sum each layer's captions that stay. Only rows with a flag are ever refused: a unit without flags keeps all."""
     import numpy as np
 
     silent = np.asarray(table["kept"].is_null())
-    flagged = np.bincount(sums.tally(table, "flags")[0], minlength=len(table)) > 0
-    if (silent & flagged).any():
-        return None
-    return int(np.where(silent, sums.numbers(table, "rows"), sums.numbers(table, "kept")).sum())
+    flagged = np.bincount(sums.tally(table, "flags").rows, minlength=len(table)) > 0
+    unknown = set(np.unique(codes[silent & flagged]).tolist())
+    kept = np.where(silent, sums.numbers(table, "rows"), sums.numbers(table, "kept"))
+    return [None if at in unknown else int(total) for at, total in enumerate(np.bincount(codes, kept, len(names)))]
 
 
 def _images(run: RunDir, members: Sequence[MemberStatus]) -> int:

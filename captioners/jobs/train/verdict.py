@@ -9,13 +9,13 @@ from captioners.core.errors import UserError
 from captioners.decoding.values import Beam, Sample
 from captioners.jobs.compare.images import ComparedImage
 from captioners.jobs.compare.job import compare
-from captioners.jobs.compare.scorer import open_scorer, refuse_own_tower
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.train.data import HeldOut
 from captioners.jobs.train.start import Recipe, Start
 from captioners.kinds.catalogue import KnownCaptioner, Origin
 from captioners.kinds.coca import CocaCaptioner
 from captioners.kinds.loading import Loaded
+from captioners.kinds.scorer import open_scorer, refuse_own_tower
 
 MOST = 1000
 """Test images that are captioned; more say little more, and each is captioned twice."""

@@ -1,4 +1,4 @@
-"""captioners/jobs/compare/scorer.py: any model of open_clip by name, its own features, and clear refusals."""
+"""captioners/kinds/scorer.py: any model of open_clip by name, its own features, and clear refusals."""
 
 import json
 
@@ -9,9 +9,9 @@ from PIL import Image
 
 from captioners.core.errors import UserError
 from captioners.core.package_data import SAMPLES
-from captioners.jobs.compare.scorer import _open_clip_names, open_scorer, refuse_own_tower
 from captioners.kinds.catalogue import find
 from captioners.kinds.coca import CocaCaptioner
+from captioners.kinds.scorer import _open_clip_names, open_scorer, refuse_own_tower
 
 TINY_CLIP = {
     "embed_dim": 16,
@@ -22,12 +22,15 @@ TINY_CLIP = {
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A plain CLIP of random weights, as a directory."""
+    return write_clip(tmp_path_factory.mktemp("clip"))
+
+
+def write_clip(folder, seed=1):
+    """Write a plain CLIP of random weights as a directory; return the directory and the model."""
     import open_clip
 
-    folder = tmp_path_factory.mktemp("clip")
     with torch.random.fork_rng():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         model = open_clip.CLIP(**{**TINY_CLIP, "vision_cfg": open_clip.CLIPVisionCfg(**TINY_CLIP["vision_cfg"]),
                                   "text_cfg": open_clip.CLIPTextCfg(**TINY_CLIP["text_cfg"])})  # fmt: skip
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")

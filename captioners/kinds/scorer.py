@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.kinds.captioner import CaptionerInfo
 from captioners.kinds.catalogue import Origin, find
 
 if TYPE_CHECKING:
@@ -50,7 +49,8 @@ class OpenClipScorer:
         self.name = name
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model, self._preprocess, self._tokenizer = model.eval().to(self._device), preprocess, tokenizer
-        self.tower_digest = weights_digest(model.state_dict(), "visual.")
+        state = model.state_dict()
+        self.weights_digest, self.tower_digest = weights_digest(state), weights_digest(state, "visual.")
 
     def image_features(self, pictures: Iterable[Image.Image]) -> Numbers:
         """Return [B, D] of RGB pictures, which are pulled as they are needed."""
@@ -102,8 +102,20 @@ def open_scorer(name: str) -> OpenClipScorer:
     return OpenClipScorer(name, model, preprocess, tokenizer)
 
 
-def refuse_own_tower(scorer: FrozenScorer, *captioners: CaptionerInfo) -> None:
-    """Raise UserError if the scorer has the image tower of a compared captioner: it would judge its own cause."""
+class Judged(Protocol):
+    """A captioner whose captions are scored, such as a `CaptionerInfo`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def tower_digest(self) -> str | None:
+        """Of its image tower; None where it has none that could be a scorer's."""
+
+
+def refuse_own_tower(scorer: FrozenScorer, *captioners: Judged) -> None:
+    """Raise UserError if the scorer has the image tower of a judged captioner: it would judge its own cause."""
     for info in captioners:
         if info.tower_digest == scorer.tower_digest:
             raise UserError(

@@ -1,0 +1,149 @@
+"""Export a run's captions in any form, streamed unit by unit; the folder appears when it is whole.
+
+    OUT/...                 what the form writes
+    OUT/left_out.jsonl      every sample without captions here, with its reason; only if there is any
+    OUT/manifest.json       what it is, two sums that balance, and each file with its digest
+
+Until then it lies beside OUT under a hidden name. A killed export goes on behind its last finished file when the same
+command runs again, and the result has the same bytes as if it had not been killed.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from captioners.core import faults
+from captioners.core.errors import InterruptedRunError, UserError
+from captioners.core.options import meaning_of
+from captioners.core.run_dir import open_run
+from captioners.core.stopping import stoppable
+from captioners.data.run_captions import RunCaptions, SelectedUnit
+from captioners.data.run_pictures import RunPictures
+from captioners.jobs.export.by_image import by_image, image_schema
+from captioners.jobs.export.draft import LEFT_OUT, Draft, State
+from captioners.jobs.export.format import Format, Task, formats
+from captioners.jobs.export.manifest import manifest_of
+from captioners.jobs.recipes.export import ExportRecipe
+from captioners.metrics.caption_score import caption_scores
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was exported."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+
+def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None) -> Exported:
+    """Write a run's captions in a form; `say` hears of every finished file.
+
+    Raises:
+        NotFoundError: no such run or form. UserError: every mistake in the selection, a score that is not computed, a
+            run that is not finished, an output that is not free, or nothing that is left to write.
+        InterruptedRunError: stopped; the same command goes on.
+    """
+    run, form, draft = open_run(recipe.run), formats.get(recipe.to), Draft(recipe.output)
+    found = RunCaptions(run, recipe.select, recipe.scores, computable=caption_scores.names())
+    _refuse_unfinished(recipe, found)
+    schema = image_schema(found.schema, found.scores, recipe.images) if recipe.rows == "image" else found.schema
+    with draft.alone(), stoppable():
+        state = draft.resume(_identity(recipe, found))
+        if state.files:
+            say(f"going on behind {state.files[-1]['name']}, which an earlier start finished")
+        resumed = [str(one["name"]) for one in state.files]
+        task = Task(folder=draft.folder, recipe=recipe, run=run, schema=schema, resumed=resumed)
+        writer = form(task)
+        try:
+            _write(found, draft, state, task, writer, say)
+            if not state.captions["taken"]:
+                shutil.rmtree(draft.folder)
+                raise UserError(f"{recipe.run}: not one caption is left to export ({_told(state.captions)})")
+            manifest = manifest_of(recipe, found, state, schema.names)
+            writer.describe(manifest)
+            draft.write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        except KeyboardInterrupt:
+            finished = f"{len(state.files):,} file{'' if len(state.files) == 1 else 's'}"
+            raise InterruptedRunError(f"stopped behind {finished}; run the same command again to go on") from None
+        finally:
+            writer.drop()
+        faults.point("before_publish")
+        draft.publish()
+    return Exported(folder=draft.target, manifest=manifest)
+
+
+def _write(
+    found: RunCaptions, draft: Draft, state: State, task: Task, writer: Format, say: Callable[[str], None]
+) -> None:
+    pictures = RunPictures(task.run) if task.recipe.images else None
+    with (draft.folder / LEFT_OUT).open("ab") as left:
+
+        def keep(finished: dict[str, int]) -> None:
+            if finished:
+                left.flush()
+                draft.keep(state, finished, left.tell())
+                say("\n".join(f"{name}: {rows:,} rows" for name, rows in finished.items()))
+
+        left.truncate(state.left_size)
+        for unit in found.selected(state.units):
+            table, lost = unit.rows, list[dict[str, Any]]()
+            if task.recipe.rows == "image":
+                table, lost = by_image(unit.rows, task.schema, found.scores, pictures)
+            _count(state, unit, lost)
+            records = sorted([*unit.left, *lost], key=lambda one: (one["index"], one["key"]))
+            left.writelines(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in records)
+            state.units = unit.unit.number + 1
+            keep(writer.add(unit, table))
+            faults.point("after_unit")
+        keep(writer.close())
+        empty = not left.tell()
+    if empty:
+        (draft.folder / LEFT_OUT).unlink()
+
+
+def _count(state: State, unit: SelectedUnit, lost: Sequence[dict[str, Any]]) -> None:
+    """Add a unit to the sums; what has lost its picture is not taken after all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    gone = pc.is_in(unit.rows["index"], pa.array([one["index"] for one in lost], pa.int32()))
+    rows = unit.rows.filter(pc.invert(gone))
+    state.samples.update(unit.samples)
+    state.captions.update(unit.captions)
+    if lost:
+        less = unit.rows.num_rows - rows.num_rows
+        state.samples.update(taken=-len(lost), picture_gone=len(lost))
+        state.captions.update(taken=-less, picture_gone=less)
+    state.members.update(rows["member"].to_pylist())
+    state.flags.update(pc.list_flatten(rows["flags"]).to_pylist())
+    state.reasons.update(one["reason"] for one in [*unit.left, *lost])
+
+
+def _identity(recipe: ExportRecipe, found: RunCaptions) -> str:
+    """Return a digest of what is exported, of which units: an unfinished export of another one does not go on."""
+    exclude = recipe.select.exclude
+    excluded = sha256(Path(exclude).expanduser().read_bytes()).hexdigest() if exclude is not None else ""
+    about = [found.units.digest, meaning_of(recipe), excluded]
+    return sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_unfinished(recipe: ExportRecipe, found: RunCaptions) -> None:
+    done, shards, members = len(found.units.finished_shards), len(found.units.shards), len(found.units.layers)
+    if done < shards and not recipe.partial:
+        by = f"all {members} members" if members > 1 else "its member"
+        raise UserError(
+            f"{recipe.run}: {done:,} of {shards:,} shards are finished by {by}; finish the run (captioners status "
+            f"{recipe.run}), or say partial=true to export what there is"
+        )
+
+
+def _told(sums: Counter[str]) -> str:
+    parts = " + ".join(f"{number:,} {name}" for name, number in sums.items() if name != "rows" and number)
+    return f"{sums['rows']:,} rows = {parts or '0'}"

@@ -1,0 +1,64 @@
+"""How much work a run may cost, in hours of its workers or in money: counted from the ledger, whoever worked.
+
+A worker asks before it begins a unit. What others have in hand then is in no sum yet, so a run may end above its
+budget, by no more than the unit that each worker was at.
+"""
+
+import time
+from collections.abc import Iterable
+
+from captioners.core.errors import InterruptedRunError
+from captioners.core.ledger import Entry, Ledger
+from captioners.jobs.recipes.generate import GenerateRecipe
+
+_HOUR = 3600.0
+_PATIENCE = 10.0
+"""Reading the ledger may take a tenth of the time: it is read again after so many times what it took."""
+
+
+def worked(entries: Iterable[Entry]) -> float:
+    """Return the seconds that workers spent on these units."""
+    return sum(sum(entry.seconds.values()) for entry in entries)
+
+
+class Budget:
+    """The `max_hours` and `max_cost` of a recipe over one run's ledger; neither: no budget, and nothing is read."""
+
+    def __init__(self, recipe: GenerateRecipe, ledger: Ledger) -> None:
+        self._recipe, self._ledger = recipe, ledger
+        self._seconds = self._own = 0.0
+        self._again = 0.0
+        """When, by the monotonic clock, the ledger is read again."""
+
+    def stored(self, entry: Entry) -> None:
+        """Count a unit that this worker stored, until the ledger is read again."""
+        self._own += worked([entry])
+
+    def problem(self, unstored: float = 0.0) -> str | None:
+        """Say why no unit may begin any more, or None; `unstored`: seconds spent by this worker since it stored one."""
+        recipe = self._recipe
+        if recipe.max_hours is None and recipe.max_cost is None:
+            return None
+        hours = (self._spent() + unstored) / _HOUR
+        if recipe.max_hours is not None and hours >= recipe.max_hours:
+            return _line("max_hours", f"{hours:,.2f} of {recipe.max_hours:,g} hours")
+        if recipe.max_cost is not None and hours * recipe.price >= recipe.max_cost:
+            return _line("max_cost", f"{hours * recipe.price:,.2f} of {recipe.max_cost:,g} ({hours:,.2f} hours)")
+        return None
+
+    def check(self) -> None:
+        """Raise InterruptedRunError if no unit may begin any more."""
+        if said := self.problem():
+            raise InterruptedRunError(said)
+
+    def _spent(self) -> float:
+        begun = time.monotonic()
+        if begun >= self._again:
+            self._seconds, self._own = worked(self._ledger.entries()), 0.0
+            ended = time.monotonic()
+            self._again = ended + _PATIENCE * (ended - begun)
+        return self._seconds + self._own
+
+
+def _line(key: str, spent: str) -> str:
+    return f"stopped at {key}: {spent} are spent; what is stored stays. To go on, raise {key} in the same command"

@@ -1,0 +1,1 @@
+"""Measure the captions of a run."""

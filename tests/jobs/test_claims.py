@@ -1,0 +1,132 @@
+"""Claims: what a process hands to its workers, when others have the rest and when a shard kills."""
+
+import pytest
+
+from captioners.core.leases import Leases
+from captioners.core.run_dir import RunDir
+from captioners.core.set_aside import clear_failed, failed_units
+from captioners.data.source import Shard
+from captioners.jobs.generate import claims as module
+from captioners.jobs.generate.claims import Claims
+from captioners.jobs.generate.worker import Task
+from captioners.jobs.recipes.generate import Member
+
+PASSES = [(Member(captioner="random-tiny", name="a"), Member(captioner="random-tiny", name="b"))]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.0)
+    return RunDir(tmp_path / "run")
+
+
+def tasks(count=4):
+    return [Task(0, Shard(path=f"{number}.tar", size=1, stamp="")) for number in range(count)]
+
+
+def claims(run, count=4, **more):
+    return Claims(run, tasks(count), PASSES, Leases(run.place), **more)
+
+
+def paths(given):
+    return [task.shard.path for task in given]
+
+
+def test_two_processes_share_the_shards_and_both_end(run):
+    done = []
+    one, two = claims(run, done=done.append), claims(run)
+    taken = [one.take([]), two.take([]), one.take([]), two.take([])]
+    assert paths(taken) == ["0.tar", "1.tar", "2.tar", "3.tar"]
+    assert one.take([]) is None and one.left
+    for task in taken[:1]:
+        one.finished(task)
+    assert two.take([]).shard.path == "0.tar", "nothing says that it is done: it has no units"
+    assert paths(done) == ["0.tar"]
+
+
+def test_one_process_leaves_others_their_share_also_of_small_shards(run, monkeypatch):
+    clock = {"now": 100.0}
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock["now"])
+    one = claims(run, count=40)
+    held = [one.take([])]
+    held.append(one.take(held))
+    assert one.take(held) is None, "two, while its pace is unknown"
+    clock["now"] += 20.0
+    for task in held:
+        one.finished(task)
+    held = []
+    while (task := one.take(held)) is not None:
+        held.append(task)
+    assert len(held) == 6, "a minute's work at a shard in ten seconds"
+
+
+def test_what_another_process_finished_is_not_taken_again(run, monkeypatch):
+    done = []
+    one = claims(run, done=done.append)
+    monkeypatch.setattr(one, "_stored", lambda task: (2, task.shard.path != "2.tar"))
+    assert one.take([]).shard.path == "2.tar"
+    assert paths(done) == ["0.tar", "1.tar"] and next(iter(Leases(run.place).all())).name.startswith("2.tar")
+
+
+def test_a_shard_that_kills_is_tried_alone_and_set_aside_after_three_deaths(run):
+    said = []
+    one = claims(run, say=said.append)
+    first, second = one.take([]), one.take([])
+    one.lost(first, "by signal 9")
+    one.lost(second, "by signal 9")
+    held = one.take([])
+    assert held.shard.path == "2.tar" and not held.alone, "those that are not suspected come first"
+    assert one.take([held]).shard.path == "3.tar"
+    assert one.take([held]) is None, "a suspect waits until nothing is beside it"
+    suspect = one.take([])
+    assert suspect.shard.path == "0.tar" and suspect.alone
+    assert one.take([suspect]) is None, "and nothing is put beside it"
+    one.lost(suspect, "by signal 9")
+    other = one.take([])
+    assert other.shard.path == "1.tar"
+    one.finished(other)
+    one.lost(one.take([]), "by signal 11")
+    assert one.take([]) is None
+    (failed,) = failed_units(run)
+    assert (failed.shard, failed.members, failed.deaths, failed.how) == ("0.tar", ("a", "b"), 3, "by signal 11")
+    assert "0.tar is set aside: 3 workers ended over it, the last by signal 11" in said[0]
+    assert one.left
+
+
+def test_what_is_set_aside_stays_so_until_it_is_cleared(run):
+    for _ in range(3):
+        one = claims(run, count=1)
+        one.lost(one.take([]), "by signal 9")
+    assert claims(run, count=1).left == 0, "another start leaves it alone"
+    assert clear_failed(run) == 1
+    again = claims(run, count=1)
+    assert not again.take([]).alone and failed_units(run) == []
+
+
+def test_a_task_of_a_worker_that_left_is_another_s_at_once(run):
+    one = claims(run, count=1)
+    task = one.take([])
+    one.returned(task)
+    assert one.take([]) == task
+
+
+def test_one_shard_is_in_one_place_also_where_members_are_loaded_together_otherwise(run):
+    apart = [(member,) for member in PASSES[0]]
+    shard = tasks(1)[0].shard
+    one = Claims(run, [Task(0, shard), Task(1, shard)], apart, Leases(run.place))
+    first = one.take([])
+    assert (first.number, one.take([first])) == (0, None), "not beside itself either"
+    assert claims(run, count=1).take([]) is None
+    one.finished(first)
+    second = one.take([])
+    assert second.number == 1
+    one.finished(second)
+    assert not one.left and claims(run, count=1).take([]) is not None
+
+
+def test_what_is_set_aside_for_some_members_is_tried_for_others(run):
+    for _ in range(3):
+        one = claims(run, count=1)
+        one.lost(one.take([]), "by signal 9")
+    more = [(*PASSES[0], Member(captioner="random-tiny", name="c"))]
+    assert Claims(run, tasks(1), more, Leases(run.place)).take([]) is not None
