@@ -36,7 +36,9 @@ def placeholders(table: "pa.Table") -> list[Alarm]:
     once = sums.one_layer_each(table)  # every member sees the same pictures
     seen = Frequent()
     seen.add({}, int((sums.numbers(once, "read") - sums.numbers(once, "quarantined")).sum()))
-    seen.add({sha256: int(count) for sha256, count in sums.tally(once, "repeated").sums().items()}, 0)
+    found = sums.tally(once, "repeated")
+    for code, count in zip(found.codes, found.numbers, strict=True):
+        seen.add({found.words[code]: int(count)}, 0)
     return [_placeholder(sha256, count, seen.total) for sha256, count in seen.above(SHARE, FEWEST)]
 
 

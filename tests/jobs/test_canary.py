@@ -11,7 +11,7 @@ from captioners.core.errors import WorkerOutError
 from captioners.core.storage import Place
 from captioners.jobs.generate import canary
 from captioners.jobs.generate.canary import drift, look
-from captioners.jobs.generate.facts import environment_of
+from captioners.jobs.generate.provenance import environment_of
 from captioners.jobs.generate.station import Station
 
 

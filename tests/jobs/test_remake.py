@@ -6,6 +6,7 @@ caption comes by itself.
 
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from itertools import islice
@@ -40,7 +41,23 @@ MEMBERS = [
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def captioner():
+    """Return the one captioner of all tests: to make it takes longer than all that it says."""
+    return CocaCaptioner("random-tiny")
+
+
+@pytest.fixture(autouse=True)
+def _loads_nothing_anew(captioner, monkeypatch):
+    plain = CocaCaptioner
+
+    def load(name, **how):
+        return captioner if name == "random-tiny" else plain(name, **how)
+
+    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", load)
+
+
+@pytest.fixture(scope="module")
+def made(captioner, tmp_path_factory):
     """Return the folder of a run of 4 pictures x (3 + 2) captions, and its recipe."""
     folder = tmp_path_factory.mktemp("made")
     for number in range(4):
@@ -55,13 +72,12 @@ def made(tmp_path_factory):
     run.write_recipe(resolved(recipe))
     (shard,) = source.open().shards()
     run.freeze([asdict(shard)])
-    for member, rows in _caption(recipe, shard.path, sorted(folder.glob("*.jpg"))).items():
+    for member, rows in _caption(captioner, recipe, shard.path, sorted(folder.glob("*.jpg"))).items():
         _store(run, recipe, member, shard.path, rows)
     return run
 
 
-def _caption(recipe, shard, files):
-    captioner = CocaCaptioner("random-tiny")
+def _caption(captioner, recipe, shard, files):
     captioner.open()
     requests, asked = [], []
     for index, file in enumerate(files):
@@ -165,18 +181,17 @@ def test_another_text_another_attempt_or_another_probability_differs(made):
     assert [one.outcome for one in remake(made, [worse])] == ["wrong"]
 
 
-def test_a_tiny_shift_of_the_random_numbers_is_a_near_tie(made, monkeypatch):
+def test_a_tiny_shift_of_the_random_numbers_is_a_near_tie(made, captioner):
     row = rows_of(made, "sampled")[0]
-    moved = _with_uniforms_moved(made, row, 1e-5)
+    moved = _with_uniforms_moved(captioner, made, row, 1e-5)
     assert moved["text"] != row["text"]  # random weights are flat: any shift tells
     assert [one.outcome for one in remake(made, [moved])] == ["near tie"]
-    far = _with_uniforms_moved(made, row, 0.013)
+    far = _with_uniforms_moved(captioner, made, row, 0.013)
     assert [one.outcome for one in remake(made, [far])] == ["wrong"]
 
 
-def _with_uniforms_moved(run, row, shift):
+def _with_uniforms_moved(captioner, run, row, shift):
     """Return the row as a machine would have made it whose sums of probabilities are off by `shift`."""
-    captioner = CocaCaptioner("random-tiny")
     captioner.open()
     member = next(m for m in job.read_recipe_of(run).members if m.called == row["member"])
     image = read_image(job.RunPictures(run).image(row)).image
@@ -191,28 +206,26 @@ def test_a_beam_s_caption_of_the_same_score_is_a_near_tie(made):
     assert [one.outcome for one in remake(made, [other])] == ["near tie"]
 
 
-def flipped(bit, tensor="text_decoder.resblocks.0.mlp.c_fc.weight"):
-    """A captioner one of whose weights has one other bit."""
-
-    class Flipped(CocaCaptioner):
-        def __init__(self, *given, **named):
-            super().__init__(*given, **named)
-            weights = self.loaded.model.state_dict()[tensor].view(torch.int32).flatten()
-            weights[0] ^= torch.tensor(1 << bit, dtype=torch.int64).to(torch.int32)
-
-    return Flipped
+@contextmanager
+def flipped(captioner, bit, tensor="text_decoder.resblocks.0.mlp.c_fc.weight"):
+    """Flip one bit of one weight for a while."""
+    bits = captioner.loaded.model.state_dict()[tensor].view(torch.int32).flatten()
+    bits[0] ^= 1 << bit
+    yield
+    bits[0] ^= 1 << bit
 
 
 @pytest.mark.parametrize("bit", [0, 12, 29])
-def test_one_flipped_bit_of_one_weight_is_found(made, monkeypatch, bit):
-    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", flipped(bit))
-    found = verify(made)
+def test_one_flipped_bit_of_one_weight_is_found(made, captioner, bit):
+    with flipped(captioner, bit):
+        found = verify(made)
     assert sum("made by weights" in finding for finding in found.findings) == 2, "one for each member"
+    assert verify(made).findings == []
 
 
-def test_a_flipped_bit_that_counts_makes_captions_wrong(made, monkeypatch):
-    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", flipped(29))
-    found = verify(made, weights=False, shards_again=1)
+def test_a_flipped_bit_that_counts_makes_captions_wrong(made, captioner):
+    with flipped(captioner, 29):
+        found = verify(made, weights=False, shards_again=1)
     assert found.again["wrong"] > 10 and not found.again["near tie"]
     assert sum("made again it is another" in finding for finding in found.findings) == found.again["wrong"]
 
@@ -228,17 +241,15 @@ def test_another_temperature_or_seed_is_wrong_and_the_recipe_is_named(made, monk
     assert any("its layer was made with" in finding and str(value) in finding for finding in found.findings)
 
 
-def test_a_difference_in_the_last_bit_is_never_wrong(made, monkeypatch):
-    class Rounded(CocaCaptioner):
-        """The same captioner on a machine that rounds every weight of the decoder otherwise."""
-
-        def __init__(self, *given, **named):
-            super().__init__(*given, **named)
-            for parameter in self.loaded.model.text_decoder.parameters():
-                parameter.data.mul_(1 + 2**-23)
-
-    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", Rounded)
+def test_a_difference_in_the_last_bit_is_never_wrong(made, captioner):
+    """As on a machine that rounds what every weight of the decoder gives otherwise."""
+    weights = list(captioner.loaded.model.text_decoder.parameters())
+    kept = [parameter.data.clone() for parameter in weights]
+    for parameter in weights:
+        parameter.data.mul_(1 + 2**-23)
     found = verify(made, weights=False, shards_again=1)
+    for parameter, before in zip(weights, kept, strict=True):
+        parameter.data.copy_(before)
     assert set(found.again) <= {"same", "near tie"} and found.findings == []
 
 
@@ -282,16 +293,11 @@ def test_verify_makes_samples_again_and_hashes_weights(made):
     assert [note.startswith("member s") and "hashed anew, the same" in note for note in found.notes] == [True, True]
 
 
-def test_verify_finds_captions_that_differ_and_weights_that_changed(made, monkeypatch):
-    class Other(CocaCaptioner):
-        """The same captioner after somebody trained it further."""
-
-        def __init__(self, *given, **named):
-            super().__init__(*given, **named)
-            next(self.loaded.model.visual.parameters()).data.mul_(5)
-
-    monkeypatch.setattr("captioners.kinds.coca.CocaCaptioner", Other)
+def test_verify_finds_captions_that_differ_and_weights_that_changed(made, captioner):
+    trained = next(captioner.loaded.model.visual.parameters())
+    trained.data.mul_(4)  # as if somebody had trained it further
     found = verify(made, again=2)
+    trained.data.div_(4)
     assert found.again["wrong"] > 0
     assert sum("made again it is another" in finding for finding in found.findings) == found.again["wrong"]
     assert sum("made by weights" in finding for finding in found.findings) == 2

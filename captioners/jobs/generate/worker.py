@@ -23,10 +23,10 @@ from captioners.images.pool import DecodePool
 from captioners.jobs.generate import canary
 from captioners.jobs.generate.alarms import blind, pictures_of
 from captioners.jobs.generate.budget import Budget
-from captioners.jobs.generate.facts import environment_of, facts_of
 from captioners.jobs.generate.heartbeat import Heartbeat
 from captioners.jobs.generate.loading import budget_of, load
 from captioners.jobs.generate.passes import budgets, needs_of, share_towers
+from captioners.jobs.generate.provenance import environment_of, facts_of
 from captioners.jobs.generate.station import Station
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part

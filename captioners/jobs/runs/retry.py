@@ -22,8 +22,8 @@ from captioners.core.stopping import stoppable
 from captioners.data.source import Sample, Shard, Source, Unreadable
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate.alarms import marked, repeated, same_caption
-from captioners.jobs.generate.facts import environment_of, facts_of
 from captioners.jobs.generate.loading import budget_of
+from captioners.jobs.generate.provenance import environment_of, facts_of
 from captioners.jobs.generate.stream import PassStream, Work
 from captioners.jobs.generate.units import Part
 from captioners.jobs.generate.worker import Setting, loaded_captioner
@@ -96,8 +96,8 @@ def _reasons(run: RunDir, reasons: set[str], found: Retried, say: Callable[[str]
         raise UserError(
             f"{', '.join(sorted(reasons))}: a fault of whole shards; mend them, and caption them under another name"
         )
-    samples = run.settled()["unit_samples"]
-    setting = Setting(recipe=recipe, run=run.url, unit_samples=samples, layers=layers, passes=())
+    size = run.settled()["unit_samples"]
+    setting = Setting(recipe=recipe, run=run.url, unit_samples=size, layers=layers, passes=())
     for number, members in enumerate(recipe.groups):
         mine = {unit: again for unit, again in units.items() if unit[0] in {member.called for member in members}}
         if mine:

@@ -1,4 +1,4 @@
-"""What is stored with captions of what made them: facts in a layer's files, the environment in the ledger's entries."""
+"""What a layer's file and a unit's entry say of where their captions come from."""
 
 import json
 import platform
