@@ -12,7 +12,9 @@ from captioners.cli.ending import done
 def command(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="WHAT", help="kinds, captioners, sources, decodings, metrics, recipes or data-cards."),
+        typer.Argument(
+            metavar="WHAT", help="kinds, captioners, sources, decodings, metrics, scores, recipes or data-cards."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="One of them, to be shown whole.")] = None,
 ) -> None:

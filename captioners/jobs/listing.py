@@ -25,6 +25,7 @@ from captioners.decoding.values import Beam, Sample, decoding_names, expand
 from captioners.kinds.catalogue import Origin, find, known_captioners
 from captioners.kinds.kind import kinds
 from captioners.metrics import alignment, diversity, faithfulness, references
+from captioners.metrics.caption_score import caption_scores
 from captioners.metrics.metric import Metric
 
 _PACKAGE = Path(captioners.__file__).parent
@@ -110,6 +111,17 @@ def _one_source(name: str) -> str:
     return "\n\n".join([f"{name}: {_first(model.__doc__)}", "\n".join(describe_fields(model))])
 
 
+def _all_scores() -> Listing:
+    rows = [(name, _first(caption_scores.get(name).__doc__)) for name in caption_scores.names()]
+    return Listing("scores", rows, "of single captions: captioners measure RUN --per-caption NAME")
+
+
+def _one_score(name: str) -> str:
+    model = caption_scores.get(name)
+    told = _told(name, model.metric)
+    return "\n\n".join([f"{told}\n{_first(model.__doc__)}", "\n".join(describe_fields(model))])
+
+
 def _metrics() -> dict[str, Metric]:
     rooms = (diversity.METRICS, faithfulness.METRICS, references.METRICS, alignment.METRICS)
     return {metric.name: metric for room in rooms for metric in room}
@@ -121,7 +133,10 @@ def _all_metrics() -> Listing:
 
 
 def _one_metric(name: str) -> str:
-    metric: Metric = _known("metrics", name, _metrics())
+    return _told(name, _known("metrics", name, _metrics()))
+
+
+def _told(name: str, metric: Metric) -> str:
     better = {"higher": "higher is better", "lower": "lower is better", "neither": "says nothing by itself"}
     span = f"{metric.low:g} and more" if metric.high == inf else f"{metric.low:g} to {metric.high:g}"
     return f"{name}: {metric.unit}, {span}; {better[metric.better]}\nsource: {metric.source}\nversion: {metric.version}"
@@ -259,6 +274,7 @@ _SORTS = {
     "sources": _Sort(_all_sources, _one_source),
     "decodings": _Sort(_all_decodings, _one_decoding),
     "metrics": _Sort(_all_metrics, _one_metric),
+    "scores": _Sort(_all_scores, _one_score),
     "recipes": _Sort(_all_recipes, _one_recipe),
     "data-cards": _Sort(_all_data_cards, _one_data_card),
 }

@@ -235,6 +235,15 @@ def test_mistakes(run):
     assert {"clipscore", "clip_cosine", "words", "logprob_per_token"} <= set(caption_scores.names())
 
 
+def test_scores_are_listed_with_their_options():
+    from captioners.jobs.listing import details, listing
+
+    assert [name for name, _ in listing("scores").rows] == caption_scores.names()
+    told = details("scores", "clipscore")
+    assert "score, 0 to 2.5; higher is better" in told
+    assert "scorer  (text, default ViT-B-32/openai)" in told
+
+
 def test_the_command(run, capsys):
     assert command(["measure", run.url, "--per-caption", "words"]) == 0
     said = capsys.readouterr().out
