@@ -111,7 +111,7 @@ def work_rows(work: Work) -> Iterator[Row]:
         made = sum(member.draws for member in members)
         yield Row(f"captioner {number}, draws", made, made, "", ", ".join(m.called for m in members), "counted")
     if work.calibration is None or not work.calibration.encodes:
-        how = "each reads and decodes every image; who shares them, a measurement tells"
+        how = "each reads every image; who shares a pass, a measurement tells"
         yield Row("passes", 1, len(groups), "", how, "counted" if len(groups) == 1 else "assumed")
         return
     how = f"each reads and decodes every image: captioners {_numbered(encodes)}"

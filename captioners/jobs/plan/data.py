@@ -44,7 +44,7 @@ _SETS = {
     "dfn_2b": _Set(_GBC.bytes_per_image, _GBC.from_bytes, *_WEB, images=1.906e9),
 }
 """By data card."""
-_GUESS = _Set(100e3, "a guess", _WEB[0], f"guess, {_WEB[1]}")
+_GUESS = _Set(100e3, "a guess", _WEB[0], "a guess, alt text of CC12M")
 UTILISATION = (0.25, 0.5)
 """What trainers of large vision transformers get of a GPU's peak, from careless to good; assumed, not measured."""
 

@@ -178,7 +178,7 @@ def modelled_pace(
                 flops += rows_of(member) * caption_flops(cost, steps)
             ends.append(flops / peak)
         each.append((ends[0] / use.high, ends[1] / use.low))
-    how = f"operations / (peak of {gpu.name} x {use.low:.0%} to {use.high:.0%})"
+    how = f"operations / (peak x {use.low:.0%} to {use.high:.0%})"
     return Pace(tuple(each), "modelled", how)
 
 
