@@ -150,7 +150,7 @@ def test_inputs_are_added_to_and_never_changed(run):
 
 def test_of_two_that_freeze_at_once_one_has_to_choose_anew(run):
     before = run.freezings()
-    assert run.freeze([{"path": "0.tar"}], before) and not run.freeze([{"path": "0.tar"}], before)
+    assert run.freeze([{"path": "0.tar"}], before) and not run.freeze([{"path": "x.tar"}], before)
     assert run.freeze([{"path": "1.tar"}], run.freezings())
     assert [shard["path"] for shard in run.inputs()] == ["0.tar", "1.tar"]
 
