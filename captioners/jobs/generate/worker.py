@@ -119,10 +119,11 @@ def work(
     except BaseException as error:
         station.end(error)
         reason = is_infrastructure(error) if isinstance(error, Exception) else None
-        if reason is None or reason == "no space" or isinstance(error, CaptionersError):
+        if reason is None or isinstance(error, CaptionersError):
             raise
+        said = "out of disk; free some space" if reason == "no space" else f"the machine failed, {reason}"
         raise InterruptedRunError(
-            f"the machine failed, {reason} ({words(error)}); what is stored stays: run the same command again"
+            f"{said} ({words(error)}); what is stored stays: run the same command again"
         ) from error
 
 
