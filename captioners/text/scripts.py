@@ -38,7 +38,7 @@ def leaks(text: str, expected: Collection[str] | None = None) -> bool:
         expected: the scripts that may be there; None: the one most letters are of, and Latin, which names things
             everywhere. A Greek letter that begins a word is a symbol, and leaks into nothing.
 
-    >>> leaks("a red cup"), leaks("a red чашка on a mat"), leaks("an α particle"), leaks("iPhone 苹果手机保护壳")
+    >>> leaks("a red cup"), leaks("a red чашка on a mat"), leaks("an α particle"), leaks("手机壳适用于苹果 iPhone")
     (False, True, False, False)
     """
     if text.isascii() and (expected is None or "latin" in expected):

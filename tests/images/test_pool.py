@@ -56,11 +56,11 @@ def crashing(monkeypatch):
             "import os, signal, sys; sys.path[:] = sys.argv[3:]\n"
             "from captioners.images import decode_process as ours\n"
             "read = ours.picture_of\n"
-            "def fake(data, profile, max_pixels, name, fit, view):\n"
+            "def fake(data, profile, max_pixels, name, *more):\n"
             f"    if name.startswith('dies'):\n"
             f"        open({str(log)!r}, 'a').write(name + '\\n')\n"
             f"        if not {once} or open({str(log)!r}).read().count(name + '\\n') < 2: {how}\n"
-            "    return read(data, profile, max_pixels, name, fit, view)\n"
+            "    return read(data, profile, max_pixels, name, *more)\n"
             "ours.picture_of = fake\nours.main(int(sys.argv[1]), sys.argv[2])\n",
         )
         return log

@@ -125,7 +125,7 @@ def bench_ensemble(options: BenchEnsembleOptions, say: Callable[[str], None]) ->
             Member(captioner=f"voice-{number}", name=f"voice-{number}", draws=options.draws, decoding=decoding)
             for number in range(options.voices)
         ],
-        rules=Rules.model_validate({"refuse": []}),
+        rules=Rules(retries=0),
     )
     captioners = voices(options.size, options.voices)
     share_towers(captioners)
