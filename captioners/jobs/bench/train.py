@@ -6,6 +6,7 @@ processes of their own.
 """
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -117,6 +118,7 @@ def bench_train(options: BenchTrainOptions, say: Callable[[str], None]) -> tuple
                 for _ in range(options.rounds):
                     found.rounds.append((sides.seconds("open_clip"), sides.seconds("ours")))
                     say(round_line(found))
+                del sides  # or its memory would be missing when the next case's peak is measured
             write(report, run)
         return report, run
     finally:
@@ -224,7 +226,7 @@ def peak(case: str, side: Side) -> None:
 
 
 def _peak_apart(case: Case, side: str) -> int | None:
-    """Return `peak` of a process of its own; None where the system does not tell (it is Linux that does)."""
+    """Return `peak` of a process of its own; None where the system does not tell, or the memory does not suffice."""
     if not Path("/proc/self/status").exists():
         return None
     program = f"import torch; torch.set_num_threads({torch.get_num_threads()}); "
@@ -232,8 +234,11 @@ def _peak_apart(case: Case, side: str) -> int | None:
     # Its own optimizer state is part of what training takes, whatever the case times.
     whole = replace(case, what="step") if case.what == "gradient" else case
     ended = subprocess.run(  # noqa: S603  # this Python, on this module
-        [sys.executable, "-c", program, json.dumps(asdict(whole)), side], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program, json.dumps(asdict(whole)), side], check=False, capture_output=True, text=True
     )
+    if ended.returncode == -signal.SIGKILL:  # the kernel's answer to memory that runs out
+        return None
+    ended.check_returncode()
     return int(ended.stdout.split()[-1])
 
 
