@@ -1,5 +1,6 @@
 """Where the packaged recipes, data cards and photos are: inside an installed wheel, or at the top of a checkout."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -22,6 +23,21 @@ def recipe_names() -> list[str]:
     """Return the packaged recipes, sorted; a name is the path below `recipes/` without `.yaml`: `caption/photos`."""
     root = recipes_dir()
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def names_recipe(given: str) -> bool:
+    """Whether a word on the command line means a recipe, a YAML file or a packaged one, and not a path of data."""
+    return given.endswith((".yaml", ".yml")) or (given in recipe_names() and not Path(given).exists())
+
+
+def paths_and_changes(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell paths from `key=value` changes; what exists is a path, whatever its name.
+
+    >>> paths_and_changes(["photos", "seed=1"])
+    (['photos'], ['seed=1'])
+    """
+    paths = [word for word in given if "=" not in word or Path(word).exists()]
+    return paths, [word for word in given if word not in paths]
 
 
 def data_card_names() -> list[str]:

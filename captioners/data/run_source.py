@@ -33,7 +33,8 @@ class RunOptions(SourceOptions):
 
     def own_card(self) -> str | None:
         """Return the data card of the run's own source."""
-        return self._source().card or self._source().own_card()
+        source = self._source()
+        return source and (source.card or source.own_card())
 
     def own_licences(self) -> DataLicences:
         """Return what the captions are under: what their captioners are."""
@@ -48,10 +49,10 @@ class RunOptions(SourceOptions):
         """Return the source."""
         return RunSource(self)
 
-    def _source(self) -> SourceOptions:
+    def _source(self) -> SourceOptions | None:
         given = open_run(self.run).settled().get("source") or {}
         if given.get("kind") not in sources.names():
-            return SourceOptions()
+            return None
         return sources.get(given["kind"]).model_validate(given, strict=False)
 
 

@@ -4,6 +4,7 @@ A source knows files and formats, no pixels: images stay bytes. What cannot be r
 place, and never raised; only failing infrastructure (a lost disk, a refused permission) raises.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -98,9 +99,9 @@ class SourceOptions(Options):
         """Return the name of the data card of what these options read, where they cannot but mean one dataset."""
         return None
 
+    @abstractmethod
     def open(self) -> Source:
         """Return the source that these options mean."""
-        raise NotImplementedError
 
 
 def describe(source: Source) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class CachedFeatures:
             return
         raise UserError(
             f"the image tower's features of images {start:,} to {end - 1:,} do not fit into {file.dtype.name} (or are "
-            "no numbers): say precision=fp32, or cache_features=false"
+            "no numbers): say precision=fp32"
         )
 
     def flush(self) -> None:

@@ -160,6 +160,12 @@ def test_a_listed_decoding_shows_fields_with_defaults_and_meaning(captioners, na
     assert ("short for" in out) == (name not in ("sample", "beam"))
 
 
+def test_a_listed_source_says_in_words_what_its_keys_take(captioners):
+    code, out, _ = captioners("list", "sources", "mixture")
+    assert code == 0 and "parts  (list of {source, weight}, needed)" in out
+    assert "captioners." not in out, "no name of a class"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

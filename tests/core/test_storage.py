@@ -84,10 +84,15 @@ def race(folder, links=True):
         for letter in "abcd"
     ]
     won = {}
-    for process in processes:
-        letter, *numbers = process.communicate(timeout=120)[0].split()
-        assert process.returncode == 0
-        won[letter] = set(map(int, numbers))
+    try:
+        for process in processes:
+            letter, *numbers = process.communicate(timeout=120)[0].split()
+            assert process.returncode == 0
+            won[letter] = set(map(int, numbers))
+    finally:  # without one of them, the others wait for ever
+        for process in processes:
+            process.kill()
+            process.wait()
     return won
 
 

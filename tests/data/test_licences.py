@@ -62,6 +62,9 @@ def test_what_a_recipe_states_goes_before_a_card_and_a_named_card_before_the_kin
 class Mixture(SourceOptions):
     parts: list
 
+    def open(self):
+        raise AssertionError("licences are known before anything is opened")
+
 
 def _mixture(*options, **stated):
     return Mixture(parts=[SimpleNamespace(source=source, weight=1) for source in options], **stated)

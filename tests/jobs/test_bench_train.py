@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+from contextlib import nullcontext
 
 import pytest
 
@@ -38,6 +41,14 @@ def test_sides_that_differ_are_not_timed(tmp_path, monkeypatch):
 def test_peak_memory_is_that_of_a_process_of_its_own():
     sizes = [job._peak_apart(_case(), side) for side in ("open_clip", "ours")]
     assert all(size is None or 1e8 < size < 1e10 for size in sizes)
+
+
+def test_memory_that_does_not_suffice_for_a_peak_leaves_it_unknown_and_a_bug_does_not(monkeypatch):
+    for code, ends in ((-signal.SIGKILL, nullcontext()), (1, pytest.raises(subprocess.CalledProcessError))):
+        ended = subprocess.CompletedProcess("peak", code, "", "")
+        monkeypatch.setattr(job.subprocess, "run", lambda *_, ended=ended, **__: ended)
+        with ends:
+            assert job._peak_apart(_case(), "ours") is None
 
 
 def test_the_table_says_what_was_aimed_at():

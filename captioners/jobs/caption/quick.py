@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from captioners.core.errors import NotFoundError, UserError, near
-from captioners.core.package_data import recipe_names
+from captioners.core.package_data import names_recipe, paths_and_changes, recipe_names
 from captioners.core.recipe import read_options
 from captioners.jobs.recipes.caption import CaptionRecipe
 
@@ -34,14 +34,13 @@ def quick_recipe(
     overrides += [f"draws={draws}"] if draws is not None else []
     overrides += [f"decoding={decoding}"] if decoding is not None else []
     first = what[0]
-    if first.endswith((".yaml", ".yml")) or (first in recipe_names() and not Path(first).exists()):
+    if names_recipe(first):
         recipe = read_options(CaptionRecipe, first, [*what[1:], *overrides])
         return recipe, f"recipe {first}; captioner {recipe.captioner}"
-    paths = [given for given in what if "=" not in given or Path(given).exists()]
+    paths, changes = paths_and_changes(what)
     for path in paths:
         if not Path(path).expanduser().exists():
             raise NotFoundError(f"{path}: no photo, folder or recipe is there.{near(path, recipe_names())}")
-    changes = [given for given in what if given not in paths]
     recipe = read_options(CaptionRecipe, "caption/photos", [f"inputs={json.dumps(paths)}", *changes, *overrides])
     count = "1 path" if len(paths) == 1 else f"{len(paths)} paths"
     return recipe, f"{count}, as recipe caption/photos; captioner {recipe.captioner}"

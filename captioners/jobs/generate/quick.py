@@ -1,10 +1,9 @@
 """From what stands on the command line to a generate recipe: paths, or a recipe with overrides (options are, too)."""
 
 import json
-from pathlib import Path
 
 from captioners.core.errors import RecipeError, UserError
-from captioners.core.package_data import recipe_names
+from captioners.core.package_data import names_recipe, paths_and_changes
 from captioners.core.recipe import find_recipe, read_options
 from captioners.data.recognise import recognise
 from captioners.jobs.recipes.generate import GenerateRecipe
@@ -32,7 +31,7 @@ def quick_recipe(
     overrides += [f"members.0.draws={draws}"] if draws is not None else []
     overrides += [f"members.0.decoding={decoding}"] if decoding is not None else []
     first = what[0]
-    if first.endswith((".yaml", ".yml")) or (first in recipe_names() and not Path(first).exists()):
+    if names_recipe(first):
         changes = [*what[1:], *overrides, *_output(out)]
         recipe = read_options(GenerateRecipe, first, changes)
         if overrides and len(recipe.members) > 1:
@@ -41,8 +40,7 @@ def quick_recipe(
                 "write members.0.draws=3, members.1.draws=2 ..."
             )
         return recipe, find_recipe(first).stem, f"recipe {first}; {len(recipe.members)} members"
-    paths = [given for given in what if "=" not in given or Path(given).exists()]
-    changes = [given for given in what if given not in paths]
+    paths, changes = paths_and_changes(what)
     source, said = recognise(paths)
     given = [f"source={json.dumps(source.model_dump(mode='json'))}", *changes, *overrides, *_output(out)]
     recipe = read_options(GenerateRecipe, _BASE, given)

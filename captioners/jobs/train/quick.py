@@ -1,10 +1,9 @@
 """From what stands on the command line to a finetune recipe: paths, or a recipe with overrides (`--init` is one)."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from captioners.core.package_data import recipe_names
+from captioners.core.package_data import names_recipe, paths_and_changes
 from captioners.core.recipe import read_options
 from captioners.core.yaml_lines import read_yaml
 from captioners.data.recognise import recognise
@@ -22,11 +21,10 @@ def quick_recipe(what: list[str], init: str | None = None) -> tuple[FinetuneReci
     """
     overrides = [f"init={json.dumps(init)}"] if init is not None else []
     first = what[0]
-    if first.endswith((".yaml", ".yml")) or (first in recipe_names() and not Path(first).exists()):
+    if names_recipe(first):
         recipe = read_options(FinetuneRecipe, first, [*what[1:], *overrides])
         return recipe, f"recipe {first}; from captioner {recipe.init}"
-    paths = [given for given in what if "=" not in given or Path(given).exists()]
-    changes = [given for given in what if given not in paths]
+    paths, changes = paths_and_changes(what)
     source, said = recognise(paths, captioned=True, given=_source_options(changes))
     changes = [change for change in changes if not change.startswith(_SOURCE)]
     given = [f"source={json.dumps(source.model_dump(mode='json'))}", *changes, *overrides]
