@@ -34,7 +34,7 @@ class RunOptions(SourceOptions):
     def own_card(self) -> str | None:
         """Return the data card of the run's own source."""
         source = self._source()
-        return source and (source.card or source.own_card())
+        return None if source is None else source.card or source.own_card()
 
     def own_licences(self) -> DataLicences:
         """Return what the captions are under: what their captioners are."""
