@@ -130,14 +130,14 @@ def test_a_recipe_is_read_again_as_it_was_and_can_be_overridden(tmp_path):
 
 
 def test_members_share_a_captioner_only_if_all_of_it_is_the_same():
-    def passes(*captioners):
+    def groups(*captioners):
         members = [{"captioner": captioner, "name": str(n), "draws": 1} for n, captioner in enumerate(captioners)]
         found = GenerateRecipe.model_validate({"source": {"kind": "drawn"}, "members": members})
-        return [len(together) for together in found.passes]
+        return [len(together) for together in found.groups]
 
     model = {"kind": "transformers", "model": "org/blip"}
-    assert passes(model, model, {**model, "max_tokens": 9}) == [2, 1]
-    assert passes({"kind": "existing"}, {"kind": "existing", "field": "syn_text"}, "random-tiny") == [1, 1, 1]
+    assert groups(model, model, {**model, "max_tokens": 9}) == [2, 1]
+    assert groups({"kind": "existing"}, {"kind": "existing", "field": "syn_text"}, "random-tiny") == [1, 1, 1]
 
 
 def test_a_member_names_itself_after_its_captioner():
