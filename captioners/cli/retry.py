@@ -16,15 +16,18 @@ def command(
     failed: Annotated[
         bool, typer.Option("--failed", help="Shards that were set aside, for workers died over them.")
     ] = False,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Units whose files are gone or changed, as `verify` finds them.")
+    ] = False,
 ) -> None:
     """Read quarantined samples again and caption those that can be read by now; every other row stays as it is.
 
-    For a codec that was installed since, or files that were mended. Shards set aside are only opened again: `generate`
-    captions them.
+    For files that were mended, or a Pillow that reads more since. What was set aside or is damaged is only opened
+    again: `generate` captions it.
     """
     from captioners.jobs.runs.retry import retry
 
-    found = retry(run, reason or (), failed=failed, say=typer.echo)
+    found = retry(run, reason or (), failed=failed, damaged=damaged, say=typer.echo)
     if reason:
         typer.echo(
             f"{found.samples:,} samples read again: {found.readable:,} readable by now, in {found.units:,} units"
@@ -33,6 +36,9 @@ def command(
         typer.echo(f"  {count:,} still cannot be read: {why}")
     if failed:
         typer.echo(f"{found.failed:,} shards that were set aside are open again")
+    if damaged:
+        typer.echo(f"{found.damaged:,} damaged units are open again")
+    if failed or damaged:
         done(None, f"captioners generate {found.run}/recipe.yaml", f"captioners status {run}")
     else:
         done(None, f"captioners status {run}", f"captioners verify {run}")

@@ -39,6 +39,8 @@ def command(
     rows = sum(counts.rows for counts in found.counts.values())
     count = len(found.findings)
     typer.echo(f"\n{found.units:,} units, {rows:,} captions: {count or 'no'} finding{'' if count == 1 else 's'}")
+    if found.damaged:
+        done(None, f"captioners retry {run} --damaged")
     if found.findings:
         raise typer.Exit(2)
     if found.unfinished:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SEGMENT_ENTRIES = 5000
 """Small files that are worth a segment."""
 
+Unit = tuple[str, str, int]
+"""Layer, shard, part."""
+
 _LONGEST_NAME = 120
 _LOOK_EVERY_S = 10.0
 _READERS = 16
@@ -100,6 +103,11 @@ class Entry:
     """What needs a look though every rule was kept, such as one caption for much of a shard."""
     repeated: dict[str, int] = field(default_factory=dict)
     """Image sha256 -> samples, of the pictures that the unit has most often, three times or more."""
+
+    @property
+    def unit(self) -> Unit:
+        """What the entry is of."""
+        return self.layer, self.shard, self.part
 
 
 def slug(path: str) -> str:
@@ -218,7 +226,7 @@ class Ledger:
             list(pool.map(self._roll_away, [name for name in small if self._segments.find(name) is not None]))
         return len(rolled)
 
-    def forget(self, units: Iterable[tuple[str, str, int]]) -> None:
+    def forget(self, units: Iterable[Unit]) -> None:
         """Open units (layer, shard, part) again: their entries are gone, and their files belong to nobody."""
         names = [self.name(*unit) for unit in units]
         for _ in range(_TRIES):

@@ -3,16 +3,13 @@
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Counts, Entry, Ledger, Unit
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
     Array = np.ndarray[Any, Any]
-
-Unit = tuple[str, str, int]
-"""Layer, shard, part."""
 
 
 @dataclass(frozen=True, kw_only=True)

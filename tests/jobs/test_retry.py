@@ -46,14 +46,14 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(undisturbed, tmp_path_factory):
-    """Return a run over the same inputs while the codec of some of their pictures was missing; it is there by now."""
+    """Return a run over the same inputs while some of their pictures could not be read; they can by now."""
     folder = tmp_path_factory.mktemp("runs") / "faulty"
     with pytest.MonkeyPatch.context() as patched:
         plain = decode.open_header
 
         def missing(data, name):
             if any(f"{number:06d}" in name for number in BROKEN):
-                raise decode.ImageError(f"{name}: no codec", "missing_codec" if "000008" not in name else "damaged")
+                raise decode.ImageError(f"{name}: no picture", "not_an_image" if "000008" not in name else "damaged")
             return plain(data, name)
 
         patched.setattr(decode, "open_header", missing)
@@ -70,7 +70,7 @@ def faulty(made, tmp_path):
 def test_what_can_be_read_by_now_gives_the_run_that_never_failed(faulty, undisturbed):
     before = {(e.layer, e.shard, e.part): e for e in RunDir(faulty).entries()}
     assert content(faulty) != undisturbed[1]
-    found = retry(str(faulty), ["missing_codec", "damaged"])
+    found = retry(str(faulty), ["not_an_image", "damaged"])
     assert (found.samples, found.readable, found.still) == (6, 6, {}), "three, for two members"
     assert content(faulty) == undisturbed[1], "the same rows, the same bytes"
     assert verify(RunDir(faulty), weights=False).findings == []
@@ -96,7 +96,7 @@ def test_rows_that_were_there_stay_to_the_last_bit_whatever_made_them(faulty):
     entry = next(e for e in run.entries(["a"]) if (e.shard, e.part) == ("00000.tar", 0))
     rows = [{**row, "text": f"{row['text']} by hand"} for row in run.rows(entry).to_pylist()]
     run.commit(replace(entry, worker="hand"), rows, {}, [_record(run, entry)], enter=run.ledger.replace)
-    retry(str(faulty), ["missing_codec"])
+    retry(str(faulty), ["not_an_image"])
     entry = next(e for e in run.entries(["a"]) if (e.shard, e.part) == ("00000.tar", 0))
     by_hand = [row["index"] for row in run.rows(entry).to_pylist() if row["text"].endswith("by hand")]
     assert by_hand == [0, 0, 2, 2] and entry.counts == Counts(read=3, captioned=3, rows=6)
@@ -115,7 +115,7 @@ def test_what_still_cannot_be_read_says_its_reason_of_today(faulty, monkeypatch)
         return plain(data, name)
 
     monkeypatch.setattr(decode, "open_header", damaged)
-    found = retry(str(faulty), ["missing_codec"])
+    found = retry(str(faulty), ["not_an_image"])
     assert (found.samples, found.readable, found.units, found.still) == (4, 2, 4, {"damaged": 2})
     before = list(RunDir(faulty).entries())
     found = retry(str(faulty), ["damaged"])
@@ -126,17 +126,35 @@ def test_what_still_cannot_be_read_says_its_reason_of_today(faulty, monkeypatch)
 
 def test_after_its_entries_were_rolled_into_a_segment_a_unit_is_replaced_all_the_same(faulty, undisturbed):
     assert RunDir(faulty).ledger.compact(least=1) == 8
-    retry(str(faulty), ["missing_codec", "damaged"])
+    retry(str(faulty), ["not_an_image", "damaged"])
     assert content(faulty) == undisturbed[1]
     assert RunDir(faulty).ledger.compact(least=1) > 0
     assert content(faulty) == undisturbed[1]
 
 
 def test_mistakes_name_what_there_is(faulty):
-    with pytest.raises(UserError, match=r"--reason with one of: missing_codec \(2\), damaged \(1\)"):
+    with pytest.raises(UserError, match=r"--reason with one of: not_an_image \(2\), damaged \(1\)"):
         retry(str(faulty))
-    with pytest.raises(UserError, match=r"nothing is quarantined as 'missing'.* Here: missing_codec"):
-        retry(str(faulty), ["missing"])
+    with pytest.raises(UserError, match=r"nothing is quarantined as 'no_image'.* Here: not_an_image"):
+        retry(str(faulty), ["no_image"])
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_damaged_units_are_open_again_and_made_again_the_same(undisturbed, tmp_path, rolled):
+    folder, output = undisturbed[0], tmp_path / "run"
+    generate(recipe(folder, output))
+    run = RunDir(output)
+    if rolled:
+        assert run.ledger.compact(least=1) == 8
+    gone, changed, *_ = run.entries(["a"])
+    run.place.remove(gone.file)
+    run.place.write(changed.file, run.place.read(changed.file)[:-1] + b"?")
+    assert len(verify(run, weights=False).findings) == 2
+    assert retry(str(output), damaged=True).damaged == 2
+    assert RunDir(output).ledger.find(*gone.unit) is None and len(list(RunDir(output).entries())) == 6
+    generate(recipe(folder, output))
+    assert content(output) == undisturbed[1] and verify(RunDir(output), weights=False).findings == []
+    assert retry(str(output), damaged=True).damaged == 0
 
 
 def test_shards_set_aside_are_open_again(faulty):

@@ -87,7 +87,7 @@ def test_every_flipped_byte_of_a_layer_file_is_found(run):
 def test_a_removed_file_is_found_and_says_what_to_do(run, what):
     entry = unit(run)
     run.place.remove(getattr(entry, what))
-    assert f"{getattr(entry, what)} is gone; remove this entry, and" in only(run)
+    assert f"{getattr(entry, what)} is gone; `captioners retry RUN --damaged`" in only(run)
     assert name_of(entry) in only(run)
 
 

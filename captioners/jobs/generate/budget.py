@@ -5,20 +5,15 @@ budget, by no more than the unit that each worker was at.
 """
 
 import time
-from collections.abc import Iterable
 
 from captioners.core.errors import InterruptedRunError
 from captioners.core.ledger import Entry, Ledger
+from captioners.core.sums import tally
 from captioners.jobs.recipes.generate import GenerateRecipe
 
 _HOUR = 3600.0
 _PATIENCE = 10.0
 """Reading the ledger may take a tenth of the time: it is read again after so many times what it took."""
-
-
-def worked(entries: Iterable[Entry]) -> float:
-    """Return the seconds that workers spent on these units."""
-    return sum(sum(entry.seconds.values()) for entry in entries)
 
 
 class Budget:
@@ -32,7 +27,7 @@ class Budget:
 
     def stored(self, entry: Entry) -> None:
         """Count a unit that this worker stored, until the ledger is read again."""
-        self._own += worked([entry])
+        self._own += sum(entry.seconds.values())
 
     def problem(self, unstored: float = 0.0) -> str | None:
         """Say why no unit may begin any more, or None; `unstored`: seconds spent by this worker since it stored one."""
@@ -54,7 +49,7 @@ class Budget:
     def _spent(self) -> float:
         begun = time.monotonic()
         if begun >= self._again:
-            self._seconds, self._own = worked(self._ledger.entries()), 0.0
+            self._seconds, self._own = sum(tally(self._ledger.table(), "seconds").sums().values()), 0.0
             ended = time.monotonic()
             self._again = ended + _PATIENCE * (ended - begun)
         return self._seconds + self._own

@@ -14,7 +14,7 @@ from typing import Any
 from captioners.core import sums
 from captioners.core.errors import InterruptedRunError, UserError, near
 from captioners.core.failures import is_infrastructure, words
-from captioners.core.ledger import Counts, Entry
+from captioners.core.ledger import Counts, Entry, Unit
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.set_aside import clear_failed
@@ -29,10 +29,8 @@ from captioners.jobs.generate.units import Part
 from captioners.jobs.generate.worker import Setting, loaded_captioner
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.jobs.runs.remake import read_recipe_of
+from captioners.jobs.runs.verify import verify
 from captioners.kinds.captioner import Captioner
-
-Unit = tuple[str, str, int]
-"""Member, shard, part."""
 
 
 @dataclass
@@ -48,14 +46,21 @@ class Retried:
     """Whose entry was replaced."""
     failed: int = 0
     """Shards set aside as failed that the next `generate` tries again."""
+    damaged: int = 0
+    """Units that `verify` finds damaged; the next `generate` makes them again."""
     still: dict[str, int] = field(default_factory=dict)
     """Reason, by now -> samples."""
 
 
 def retry(
-    given: str, reasons: Collection[str] = (), *, failed: bool = False, say: Callable[[str], None] = lambda _: None
+    given: str,
+    reasons: Collection[str] = (),
+    *,
+    failed: bool = False,
+    damaged: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Retried:
-    """Try again what was quarantined for these reasons; with `failed`, open the shards that were set aside.
+    """Try again what was quarantined for these reasons; open the shards set aside, the units found damaged.
 
     Raises:
         UserError: nothing to try, a reason that nothing has, or captioners that are not those of the layers any more.
@@ -63,8 +68,12 @@ def retry(
     """
     run = open_run(given)
     found = Retried(run.url, failed=clear_failed(run) if failed else 0)
-    if not reasons and not failed:
-        raise UserError(f"retry: what? --failed, or --reason with one of: {_known(run)}")
+    if not reasons and not failed and not damaged:
+        raise UserError(f"retry: what? --failed, --damaged, or --reason with one of: {_known(run)}")
+    if damaged:
+        units = verify(run, weights=False).damaged
+        run.ledger.forget(units)
+        found.damaged = len(units)
     if reasons:
         with stoppable():
             try:
@@ -86,7 +95,7 @@ def _known(run: RunDir) -> str:
 
 def _reasons(run: RunDir, reasons: set[str], found: Retried, say: Callable[[str], None]) -> None:
     recipe, layers = read_recipe_of(run), {layer.name: layer for layer in run.layers()}
-    entries = {(e.layer, e.shard, e.part): e for e in run.entries() if reasons & set(e.reasons)}
+    entries = {e.unit: e for e in run.entries() if reasons & set(e.reasons)}
     met = {reason for entry in entries.values() for reason in entry.reasons}
     for reason in sorted(reasons - met):
         raise UserError(f"nothing is quarantined as '{reason}'.{near(reason, met)} Here: {_known(run)}")

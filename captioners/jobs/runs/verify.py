@@ -13,14 +13,14 @@ from typing import Any
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.layers import Layer
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Counts, Entry, Ledger, Unit
 from captioners.core.records import content_digest, from_bytes
 from captioners.core.run_dir import RunDir, is_complete, open_run
 from captioners.jobs.runs import again as remaking
 from captioners.jobs.runs.weights import check_weights
 
 _EXAMPLES = 3
-_AGAIN = "remove this entry, and `captioners generate` makes its unit again"
+_AGAIN = "`captioners retry RUN --damaged` opens its unit again"
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Verified:
 
     run: str
     findings: list[str] = field(default_factory=list)
+    damaged: list[Unit] = field(default_factory=list)
+    """Units of the run's own layers with a finding; made again, they are sound."""
     units: int = 0
     shards: int = 0
     """Frozen shards."""
@@ -73,7 +75,10 @@ def verify(
             said, made = _unit(run, name, entry, layers.get(member))
             found.findings += [f"{run.place.at(name)}: {problem}" for problem in said]
             samples += made
-            sound += [] if said else [entry]
+            if not said:
+                sound.append(entry)
+            elif name == Ledger.name(*entry.unit) and _made_as_now(entry, layers.get(member)):
+                found.damaged.append(entry.unit)
             found.units += 1
             found.counts[member] = found.counts.get(member, Counts()) + entry.counts
         problems = _shard([entry for _, entry in units], frozen.get(shard)) + _repeated(samples)
@@ -115,7 +120,7 @@ def _entries(run: RunDir, findings: list[str]) -> Iterator[tuple[str, Entry]]:
 
 def _unit(run: RunDir, name: str, entry: Entry, layer: Layer | None) -> tuple[list[str], list[tuple[str, int]]]:
     """Return what is wrong with one unit, and the (key, draw) of its rows."""
-    if layer is None or layer.fingerprint != entry.fingerprint:
+    if layer is None or not _made_as_now(entry, layer):
         what = "has no layer" if layer is None else "was made otherwise than its layer says (another fingerprint)"
         return [f"member {entry.layer} {what}; its captions are not read"], []
     said = []
@@ -130,6 +135,10 @@ def _unit(run: RunDir, name: str, entry: Entry, layer: Layer | None) -> tuple[li
     if problem:
         return [*said, problem], []
     return [*said, *_contents(entry, layer, rows)], [(row["key"], row["draw"]) for row in rows]
+
+
+def _made_as_now(entry: Entry, layer: Layer | None) -> bool:
+    return layer is not None and layer.fingerprint == entry.fingerprint
 
 
 def _file(run: RunDir, name: str) -> bytes | None:
