@@ -13,8 +13,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import captioners
+from captioners.core.entry import Counts, Entry
 from captioners.core.layers import Layer, claim
-from captioners.core.ledger import Counts, Entry, slug
+from captioners.core.ledger import slug
 from captioners.core.records import Row, content_digest, to_bytes
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard

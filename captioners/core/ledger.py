@@ -8,14 +8,15 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from hashlib import sha256
 from heapq import merge
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from captioners.core import faults
-from captioners.core.errors import CaptionersError, NotFoundError, UserError
+from captioners.core.entry import Entry, Unit, parsed, sound
+from captioners.core.errors import CaptionersError, NotFoundError
 from captioners.core.segments import Segments, table_of
 from captioners.core.storage import Place
 
@@ -25,89 +26,10 @@ if TYPE_CHECKING:
 SEGMENT_ENTRIES = 5000
 """Small files that are worth a segment."""
 
-Unit = tuple[str, str, int]
-"""Layer, shard, part."""
-
 _LONGEST_NAME = 120
 _LOOK_EVERY_S = 10.0
 _READERS = 16
 _TRIES = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """The two sums that hold for every unit: read = captioned + filtered + quarantined, rows = captioned x draws.
-
-    A filtered sample keeps its rows, with `keep = false` where a rule refused the caption, so they count as rows, too:
-    rows = (captioned + filtered) x draws.
-    """
-
-    read: int = 0
-    captioned: int = 0
-    filtered: int = 0
-    quarantined: int = 0
-    rows: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
-
-    def problem(self, draws: int) -> str | None:
-        """Say which sum does not hold, or None."""
-        if self.read != self.captioned + self.filtered + self.quarantined:
-            return (
-                f"read {self.read} is not captioned {self.captioned} + filtered {self.filtered} + "
-                f"quarantined {self.quarantined}"
-            )
-        if self.rows != (self.captioned + self.filtered) * draws:
-            return f"{self.rows} rows are not {self.captioned + self.filtered} samples x {draws} draws"
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What became of one unit."""
-
-    layer: str
-    fingerprint: str
-    shard: str
-    part: int
-    start: int
-    """First sample number of the part."""
-    stop: int
-    """Sample number after its last one; shard-level quarantine records do not count."""
-    last: bool
-    """Whether the shard ends with this part."""
-    counts: Counts
-    file: str
-    """Name of the rows' file in the run; empty when the part has no rows."""
-    digest: str
-    """Content digest of the rows."""
-    file_sha256: str = ""
-    quarantine_file: str = ""
-    """Name of a JSONL file with a record per quarantined sample; empty when there is none."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    """Quarantine reason -> records; a fault of the shard itself is one here, and in no sum of samples."""
-    flags: dict[str, int] = field(default_factory=dict)
-    """Flag -> rows."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Shares of the worker's time in this unit: waiting, encoding, decoding, writing."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Versions, device, dtype, threads: what a caption may depend on besides its layer's meaning."""
-    finished: str = ""
-    """UTC, ISO 8601."""
-    kept: int | None = None
-    """Rows that no rule refused; None in entries of older versions."""
-    worker: str = ""
-    """Which process made it: host, process number, rank."""
-    alarms: list[dict[str, Any]] = field(default_factory=list)
-    """What needs a look though every rule was kept, such as one caption for much of a shard."""
-    repeated: dict[str, int] = field(default_factory=dict)
-    """Image sha256 -> samples, of the pictures that the unit has most often, three times or more."""
-
-    @property
-    def unit(self) -> Unit:
-        """What the entry is of."""
-        return self.layer, self.shard, self.part
 
 
 def slug(path: str) -> str:
@@ -156,7 +78,7 @@ class Ledger:
         name = self.name(layer, shard, part)
         found = self._rolled(name, _LOOK_EVERY_S)
         if found is not None:
-            return _parsed(found, self._place.at(name))
+            return parsed(found, self._place.at(name))
         try:
             return self.read(name)
         except NotFoundError:
@@ -189,11 +111,11 @@ class Ledger:
 
     def read(self, name: str) -> Entry | None:
         """Return the entry of that small file; None if its name is taken and not yet filled. Raises as `entries`."""
-        return _parsed(self._place.read(name), self._place.at(name))
+        return parsed(self._place.read(name), self._place.at(name))
 
     def parsed(self, name: str, text: bytes) -> Entry | None:
         """Return the entry of a name and text of `texts`; raises as `entries` does."""
-        return _parsed(text, self._place.at(name))
+        return parsed(text, self._place.at(name))
 
     def table(self) -> "pa.Table":
         """Return all entries in columns (`core.segments.columns`): millions of them in seconds."""
@@ -217,7 +139,7 @@ class Ledger:
         with ThreadPoolExecutor(_READERS) as pool:
             if len(names) >= least:
                 read = zip(names, pool.map(self._content, names), strict=True)
-                rolled = [(name, data.decode()) for name, data in read if data and _sound(data)]
+                rolled = [(name, data.decode()) for name, data in read if data and sound(data)]
                 if rolled and not self._segments.add(rolled):
                     return 0
             faults.point("segment_written")
@@ -283,22 +205,3 @@ class Ledger:
             return self._place.read(name)
         except NotFoundError:
             return b""
-
-
-def _parsed(data: bytes, where: str) -> Entry | None:
-    if not data:
-        return None  # a name taken but not yet filled, on file systems without hard links
-    try:
-        found: dict[str, Any] = json.loads(data)
-        known = {f.name for f in fields(Entry)}
-        return Entry(**{k: v for k, v in found.items() if k in known} | {"counts": Counts(**found["counts"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{where}: a damaged ledger entry ({error}); remove it, and its unit is done again") from None
-
-
-def _sound(data: bytes) -> bool:
-    """Whether an entry can be rolled into a segment; a damaged one stays for people to see."""
-    try:
-        return _parsed(data, "") is not None
-    except UserError:
-        return False

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioners.core import faults, layers, records
+from captioners.core.entry import Entry
 from captioners.core.errors import NotFoundError, UserError, near
-from captioners.core.ledger import Entry, Ledger, slug
+from captioners.core.ledger import Ledger, slug
 from captioners.core.stopping import shielded
 from captioners.core.storage import Place
 

@@ -11,9 +11,9 @@ from hashlib import sha256
 
 import numpy as np
 
+from captioners.core.entry import Entry
 from captioners.core.errors import UserError
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry
 from captioners.core.run_dir import RunDir
 
 _MOST_PARTS = 1 << 24

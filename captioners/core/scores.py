@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from captioners.core.entry import Entry
 from captioners.core.errors import UserError
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry, slug
+from captioners.core.ledger import slug
 from captioners.core.storage import Place
 
 if TYPE_CHECKING:

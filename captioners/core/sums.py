@@ -3,7 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from captioners.core.ledger import Counts, Entry, Ledger, Unit
+from captioners.core.entry import Counts, Entry, Unit
+from captioners.core.ledger import Ledger
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from captioners.core.entry import Entry
 from captioners.core.errors import UserError, near
-from captioners.core.ledger import Entry
 from captioners.core.records import arrow_schema
 from captioners.core.run_dir import RunDir
 from captioners.core.run_units import RunUnits, Unit

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import UserError
-from captioners.core.ledger import Counts, Entry, Ledger, slug
+from captioners.core.ledger import Ledger, slug
 from captioners.core.storage import Place
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.layers import Layer, claim
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Ledger
 from captioners.core.records import Row, content_digest
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import UserError
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Ledger
 from captioners.core.storage import Place
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import captioners as captioners_package
 from captioners.cli.main import run
+from captioners.core.entry import Counts
 from captioners.core.errors import UserError
-from captioners.core.ledger import Counts
 from captioners.core.package_data import SAMPLES
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place

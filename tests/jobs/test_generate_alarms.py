@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from PIL import Image
 
 from captioners.core.alarms import FEWEST, placeholders
-from captioners.core.ledger import Counts
+from captioners.core.entry import Counts
 from captioners.core.segments import table_of
 from captioners.jobs.generate.alarms import PICTURES, Seen, blind, marked, pictures_of, repeated, same_caption
 from captioners.jobs.recipes.generate import GenerateRecipe

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from captioners.cli.main import run
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import InterruptedRunError, RecipeError
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Ledger
 from captioners.core.recipe import read_options
 from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place

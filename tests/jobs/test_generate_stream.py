@@ -2,8 +2,8 @@
 
 import pytest
 
+from captioners.core.entry import Counts
 from captioners.core.errors import UserError
-from captioners.core.ledger import Counts
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard

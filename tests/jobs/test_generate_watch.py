@@ -2,8 +2,8 @@
 
 import re
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import NeedsLookError
-from captioners.core.ledger import Counts, Entry
 from captioners.data.source import Shard
 from captioners.jobs.generate.watch import WINDOW, Watch, weights
 from captioners.jobs.generate.worker import Stored, Tally, Task

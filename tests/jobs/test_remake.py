@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.layers import Layer, claim
-from captioners.core.ledger import Counts, Entry
 from captioners.core.recipe import resolved
 from captioners.core.records import content_digest, to_bytes
 from captioners.core.run_dir import RunDir

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from captioners.core.entry import Counts
 from captioners.core.errors import UserError
-from captioners.core.ledger import Counts
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import Failed, failed_units, set_aside
 from captioners.images import decode

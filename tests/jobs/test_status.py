@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import NotFoundError
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Ledger
 from captioners.core.segments import table_of
 from captioners.core.set_aside import Failed, clear_failed, set_aside
 from captioners.jobs.runs.pace import pace

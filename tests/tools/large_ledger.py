@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.layers import Layer, claim
-from captioners.core.ledger import Counts, Entry, Ledger
+from captioners.core.ledger import Ledger
 from captioners.core.run_dir import RunDir
 from captioners.core.segments import table_of, unit_of
 from captioners.jobs.runs.status import status

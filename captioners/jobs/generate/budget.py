@@ -6,8 +6,9 @@ budget, by no more than the unit that each worker was at.
 
 import time
 
+from captioners.core.entry import Entry
 from captioners.core.errors import InterruptedRunError
-from captioners.core.ledger import Entry, Ledger
+from captioners.core.ledger import Ledger
 from captioners.core.sums import tally
 from captioners.jobs.recipes.generate import GenerateRecipe
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from captioners.core import sums
 from captioners.core.alarms import placeholders
+from captioners.core.entry import Counts
 from captioners.core.errors import InterruptedRunError
 from captioners.core.leases import Leases
-from captioners.core.ledger import Counts
 from captioners.core.progress import Progress
 from captioners.core.set_aside import Failed, failed_units
 from captioners.core.stopping import stoppable

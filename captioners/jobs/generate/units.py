@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import InterruptedRunError
-from captioners.core.ledger import Counts, Entry
 from captioners.core.records import Row
 from captioners.data.source import Sample, Shard, Unreadable
 from captioners.images.decode import Picture

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import NeedsLookError
-from captioners.core.ledger import Counts, Entry
 from captioners.core.progress import Progress
 from captioners.data.source import Shard
 from captioners.jobs.generate.worker import Stored, Tally, Task

@@ -12,10 +12,10 @@ from typing import Any
 
 from captioners.core import faults
 from captioners.core.alarms import Alarm
+from captioners.core.entry import Entry
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard

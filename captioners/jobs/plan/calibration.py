@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from captioners.core.entry import Entry
 from captioners.core.errors import NotFoundError, UserError
-from captioners.core.ledger import Entry
 from captioners.core.records import Format, to_bytes
 from captioners.core.run_dir import RunDir
 from captioners.decoding.values import Beam

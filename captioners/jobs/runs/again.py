@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from captioners.core.ledger import Entry
+from captioners.core.entry import Entry
 from captioners.core.run_dir import RunDir, is_complete
 from captioners.data.run_pictures import RunPictures
 from captioners.data.source import Sample

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.errors import CaptionersError, UserError
-from captioners.core.ledger import Counts, Entry
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place
 from captioners.data.run_pictures import RunPictures

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from captioners.core.ledger import Entry
+from captioners.core.entry import Entry
 from captioners.core.run_dir import RunDir
 
 MOST_ROWS = 2_000_000

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from captioners.core import sums
+from captioners.core.entry import Counts, Entry, Unit
 from captioners.core.errors import InterruptedRunError, UserError, near
 from captioners.core.failures import is_infrastructure, words
-from captioners.core.ledger import Counts, Entry, Unit
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.set_aside import clear_failed

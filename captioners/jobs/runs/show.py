@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from captioners.core.entry import Entry
 from captioners.core.errors import NotFoundError, UserError, near
-from captioners.core.ledger import Entry
 from captioners.core.run_dir import RunDir, open_run
 from captioners.jobs.runs.remake import Again, remake
 from captioners.jobs.runs.words import captioner_name, decoding_words

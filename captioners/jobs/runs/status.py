@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from captioners.core import sums
 from captioners.core.alarms import placeholders
+from captioners.core.entry import Counts
 from captioners.core.layers import Layer
-from captioners.core.ledger import Counts
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.set_aside import Failed, failed_units
 from captioners.jobs.runs.pace import Pace, pace

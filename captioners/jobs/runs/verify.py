@@ -11,9 +11,10 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
+from captioners.core.entry import Counts, Entry, Unit
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.layers import Layer
-from captioners.core.ledger import Counts, Entry, Ledger, Unit
+from captioners.core.ledger import Ledger
 from captioners.core.records import content_digest, from_bytes
 from captioners.core.run_dir import RunDir, is_complete, open_run
 from captioners.jobs.runs import again as remaking

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from captioners.core.entry import Entry
 from captioners.core.layers import Layer
-from captioners.core.ledger import Entry
 from captioners.core.run_dir import RunDir
 from captioners.decoding.values import Beam, Sample
 
