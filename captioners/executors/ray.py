@@ -8,6 +8,7 @@ another actor is asked for.
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,6 +28,8 @@ from captioners.executors.tasks import (
     all_out,
     too_many_deaths,
 )
+
+_KNOCK_S = 10.0
 
 
 def _package() -> Any:
@@ -168,8 +171,9 @@ def _connect(ray: Any, address: str, notice: Callable[[str], None]) -> None:
         if address == "local":
             ray.init(address="local", **quiet)
         else:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
+    except OSError as error:
         raise UserError(
             f"executor ray: no cluster at '{address}' ({' '.join(str(error).split())[:120]}); start one (ray start "
             "--head), name another address, or take address: local"
@@ -180,6 +184,13 @@ def _connect(ray: Any, address: str, notice: Callable[[str], None]) -> None:
                 signal.signal(number, handler)
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     notice(f"Ray: {nodes} node{'' if nodes == 1 else 's'}, {ray.cluster_resources().get('CPU', 0):g} CPUs")
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), _KNOCK_S).close()
 
 
 class _Driver:
