@@ -14,7 +14,7 @@ import captioners
 PACKAGE = Path(captioners.__file__).parent
 BELOW_JOBS = (
     *("core", "decoding", "models", "engine", "text", "images", "kinds", "samples"),
-    *("data", "training", "executors", "metrics", "report"),
+    *("data", "training", "executors", "metrics", "reinforcement", "report"),
 )
 
 MAY_IMPORT = {
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "data": ("text", "images", "core"),
     "training": ("models", "data", "core"),
     "metrics": ("core",),
+    "reinforcement": ("data", "text", "images", "core"),  # its contract is of tars, which `data` reads and writes
     "report": ("core",),
     "models": ("core",),
     "decoding": ("core",),
@@ -62,7 +63,7 @@ HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
     r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
     r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|_plain_text|\w+_options)"
-    r"|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
+    r"|\.reinforcement(\.(augmentation|embeddings|sampling))?|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""
 
