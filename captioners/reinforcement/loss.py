@@ -109,7 +109,7 @@ class ReinforcedLoss:
 
     def _divergence(self, log_student: Tensor, ones: Tensor, others: Tensor) -> Tensor:
         widths = [teacher.width for teacher in self.teachers]
-        parts = zip(self.teachers, ones.split(widths, 1), others.split(widths, 1), strict=True)
+        parts = zip(self.teachers, torch.split(ones, widths, 1), torch.split(others, widths, 1), strict=True)
         logits = torch.stack([teacher.logit_scale * one @ other.T for teacher, one, other in parts])
         if self.form == "mean_of_softmaxes":
             return -(logits.softmax(2).mean(0) * log_student).sum()
