@@ -1,1 +1,1 @@
-"""Feed the reinforcement stage: augmentations, embeddings, and the shards that MobileCLIP's trainer reads."""
+"""Shards to reinforce training with: what they hold, how they are read and written."""
