@@ -4,6 +4,7 @@ So that a training run's order depends on its seed alone, and not on how many pr
 """
 
 import io
+from array import array
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class ShardIndex:
         self._shards = list(files.items())
         self.skipped: list[Skipped] = []
         """What is broken at the level of tars; samples before it are whole and stay."""
-        spans: list[tuple[int, int, int]] = []
+        spans = array("q")
         for number, (name, file) in enumerate(self._shards):
             with open_file(file) as opened:
                 for found in group_members(TarReader(opened)):
@@ -49,8 +50,8 @@ class ShardIndex:
                         self.skipped.append(Skipped(name, "", found.reason, found.error))
                     elif isinstance(found, Group):
                         members = list(found.members.values())
-                        spans.append((number, members[0].span[0], members[-1].span[1]))
-        self._spans = np.array(spans, np.int64).reshape(-1, 3)
+                        spans.extend((number, members[0].span[0], members[-1].span[1]))
+        self._spans = np.frombuffer(spans, np.int64).reshape(-1, 3) if spans else np.empty((0, 3), np.int64)
 
     def __len__(self) -> int:
         return len(self._spans)
