@@ -116,10 +116,7 @@ def _case(name: str, shards: int, size: int, folder: Path) -> Peak:
 
 
 def write_noise(folder: Path, shards: int, size: int) -> list[Path]:
-    """Write tars of some `size` bytes together, whose samples are one picture of noise, each its own file.
-
-    The bytes behind a picture's end that make them so keep them from being taken for one placeholder.
-    """
+    """Write tars of some `size` bytes together, whose samples are one picture of noise under different keys."""
     pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (_SIDE, _SIDE, 3), dtype=np.uint8)
     picture = io.BytesIO()
     Image.fromarray(pixels).save(picture, "PNG")
@@ -129,5 +126,5 @@ def write_noise(folder: Path, shards: int, size: int) -> list[Path]:
     for file in files:
         with TarWriter(file) as tar:
             for number in range(max(1, size // shards // len(data))):
-                tar.add(f"{number:06d}", {"png": data + f"{file.stem}/{number}".encode()})
+                tar.add(f"{number:06d}", {"png": data})
     return files
