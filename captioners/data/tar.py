@@ -68,6 +68,10 @@ class TarWriter:
             info.mode = 0o644
             self._tar.addfile(info, io.BytesIO(members[extension]))
 
+    def drop(self) -> None:
+        """End without the `with` block's end: nothing appears."""
+        self.__exit__(GeneratorExit, None, None)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -87,14 +91,14 @@ class TarWriter:
 
 
 def check_key(key: str) -> None:
-    """Raise UserError unless every reader of webdataset shards takes `key` for one key, and for no path or metadata."""
+    """Raise UserError unless every reader of webdataset shards takes `key` for one key; it may lie in folders."""
     wrong = (
         "is empty"
         if not key
         else "has a dot, where readers end the key"
         if "." in key
-        else "has a slash, which makes it a path"
-        if "/" in key or "\\" in key
+        else "has a slash that leads nowhere, or a backslash"
+        if "\\" in key or not all(key.split("/"))
         else "has characters that cannot be printed or written as UTF-8"
         if not key.isprintable()  # surrogates are not printable, either
         else ""
