@@ -129,6 +129,11 @@ class Member:
     """Why its bytes are not handed out: a link, a device, a name that leads out of the archive. Empty: nothing."""
     _info: tarfile.TarInfo | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def stored_name(self) -> str:
+        """Its name as other readers meet it: with a leading './', if there is one."""
+        return self.name if self._info is None else printable(self._info.name)
+
 
 @dataclass(frozen=True)
 class Fault:
