@@ -25,6 +25,9 @@ from captioners.reinforcement.members import (
 )
 from captioners.reinforcement.mend import to_json
 
+_GZIP = "H4sI"
+"""How base64 of a gzip begins."""
+
 
 def to_line(key: str, members: Mapping[str, bytes]) -> bytes:
     """Return a sample as one line; its embeddings stay behind, and its picture is told by its bytes alone.
@@ -50,42 +53,51 @@ def to_line(key: str, members: Mapping[str, bytes]) -> bytes:
 def members_of(fields: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the members that a line's captions, augmentations and embeddings make, and the fields that are left.
 
-    Raises BadSampleError (pickled, bad_line) for embeddings that are no lists of numbers.
+    Raises BadSampleError (pickled, bad_line) for embeddings that are no tables of numbers.
 
     >>> members_of({"syn_text": ["a cat"], "width": 3})
     ({'syn.json': b'{"syn_text":["a cat"]}'}, {'width': 3})
     """
-    import numpy as np
-
     captions: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     left: dict[str, Any] = {}
     members: dict[str, bytes] = {}
     for name, value in fields.items():
-        if (is_syn_key(name) or "_captions" in name) and not name.endswith(("emb", "embedding")):
+        if _are_embeddings(name, value):
+            arrays[name.replace("embedding", "emb")] = _array(name, value)
+        elif is_syn_key(name):
             captions[name] = value
         elif name == AUG_KEY:
             members[AUG] = to_json({AUG_KEY: value})
-        elif "emb" in name:
-            arrays[name.replace("embedding", "emb")] = _array(name, value)
         else:
             left[name] = value
-    if captions:
-        members[SYN] = to_json(captions)
     if arrays:
-        members[NPZ] = _npz({name: np.asarray(one, np.float32) for name, one in arrays.items()})
+        members[NPZ] = _npz(arrays)
+    if not captions:
+        return members, left
+    members[SYN] = to_json(captions)
+    if isinstance(left.get("url"), str):
+        members[URL] = left.pop("url").encode("utf-8", "replace")
     meta = left.get(META_KEY)
     if isinstance(meta, dict) and "uid" in meta:
-        left = {"uid": meta["uid"], **left, META_KEY: {name: one for name, one in meta.items() if name != "uid"}}
-        left = {name: one for name, one in left.items() if name != META_KEY or one}
+        rest = {name: one for name, one in meta.items() if name != "uid"}
+        left = {"uid": meta["uid"], **{name: one for name, one in left.items() if name != META_KEY}}
+        left |= {META_KEY: rest} if rest else {}
     return members, left
+
+
+def _are_embeddings(name: str, value: Any) -> bool:
+    """Whether a field holds embeddings: lists of numbers, or what their generator packs them into."""
+    if not name.endswith(("emb", "embedding")):
+        return False
+    return isinstance(value, list) or (isinstance(value, str) and value.startswith(_GZIP))
 
 
 def _array(name: str, value: Any) -> Any:
     import numpy as np
 
     if isinstance(value, str):
-        said = f"{name} is a pickle in base64, which runs code when it is read; write it as lists of numbers"
+        said = f"{name} is a pickle in base64, which runs code when it is read; take it out, or write it as lists"
         raise BadSampleError("pickled", said)
     try:
         return np.asarray(value, dtype=np.float32)
