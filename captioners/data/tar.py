@@ -127,6 +127,8 @@ class Member:
     """Where its bytes begin in the tar; None for a sparse file, whose bytes don't lie in one run."""
     unsafe: str = ""
     """Why its bytes are not handed out: a link, a device, a name that leads out of the archive. Empty: nothing."""
+    span: tuple[int, int] = (0, 0)
+    """Where its header begins in the tar and where the next one does: these bytes, by themselves, are a tar of it."""
     _info: tarfile.TarInfo | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -188,7 +190,7 @@ class TarReader:
                 yield self._cut(at, f"{printable(info.name)} is cut")
                 return
             if not info.isdir():
-                yield _member(info)
+                yield _member(info, (at, after))
             at = after
 
     def read(self, member: Member) -> bytes:
@@ -240,11 +242,11 @@ def _stored(info: tarfile.TarInfo) -> int:
     return 0 if info.issparse() else info.size
 
 
-def _member(info: tarfile.TarInfo) -> Member:
+def _member(info: tarfile.TarInfo, span: tuple[int, int]) -> Member:
     name = printable(info.name)
     while name.startswith("./"):
         name = name[2:]
-    return Member(name, info.size, None if info.issparse() else info.offset_data, _unsafe(info), info)
+    return Member(name, info.size, None if info.issparse() else info.offset_data, _unsafe(info), span, info)
 
 
 def _unsafe(info: tarfile.TarInfo) -> str:
