@@ -8,7 +8,8 @@ import pytest
 from captioners.cli.main import run as command
 from captioners.core.errors import NotFoundError
 from captioners.jobs.shards.verify import verify_shards
-from captioners.reinforcement.set_files import IMAGE_AUGMENTATION, set_files, wrapped_config
+from captioners.reinforcement.augmentation import Augmentation, as_config
+from captioners.reinforcement.set_files import set_files, wrapped_config
 from tests.data.tars import foreign
 from tests.reinforcement.reference import read_shard
 from tests.reinforcement.samples import captioned, npz, reinforced, table
@@ -166,7 +167,9 @@ def pair(tmp_path):
     """Two shards in two folders, with all that belongs beside them."""
     for folder in ("00", "01"):
         written(tmp_path / folder, GOOD)
-    files = set_files({"00/0.tar": 2, "01/0.tar": 2}, "pair", "2026-01-02T03:04:05") | {"config.json": wrapped_config()}
+    files = set_files({"00/0.tar": 2, "01/0.tar": 2}, "pair", "2026-01-02T03:04:05") | {
+        "config.json": wrapped_config(as_config(Augmentation()))
+    }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -187,7 +190,7 @@ def test_files_beside_that_are_right(pair):
         ("info.json", '"name"\n"lengths"\n"totalLength"\n"date"', "info"),
         ("info.json", '{"lengths": {"00/0.tar": "7"}}', "info"),
         ("info.json", '{"lengths": {"00/0.tar": "2"}, "totalLength": "4"}', "info"),
-        ("config.json", json.dumps(dict(IMAGE_AUGMENTATION)), "config"),
+        ("config.json", json.dumps(as_config(Augmentation())), "config"),
     ],
 )
 def test_files_beside_that_are_wrong_are_told_and_written_again(pair, name, text, trap):
