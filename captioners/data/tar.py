@@ -68,6 +68,10 @@ class TarWriter:
             info.mode = 0o644
             self._tar.addfile(info, io.BytesIO(members[extension]))
 
+    def drop(self) -> None:
+        """End without the `with` block's end: nothing appears."""
+        self.__exit__(GeneratorExit, None, None)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -87,14 +91,14 @@ class TarWriter:
 
 
 def check_key(key: str) -> None:
-    """Raise UserError unless every reader of webdataset shards takes `key` for one key, and for no path or metadata."""
+    """Raise UserError unless every reader of webdataset shards takes `key` for one key; it may lie in folders."""
     wrong = (
         "is empty"
         if not key
         else "has a dot, where readers end the key"
         if "." in key
-        else "has a slash, which makes it a path"
-        if "/" in key or "\\" in key
+        else "has a slash that leads nowhere, or a backslash"
+        if "\\" in key or not all(key.split("/"))
         else "has characters that cannot be printed or written as UTF-8"
         if not key.isprintable()  # surrogates are not printable, either
         else ""
@@ -126,6 +130,11 @@ class Member:
     span: tuple[int, int] = (0, 0)
     """Where its header begins in the tar and where the next one does: these bytes, by themselves, are a tar of it."""
     _info: tarfile.TarInfo | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def stored_name(self) -> str:
+        """Its name as other readers meet it: with a leading './', if there is one."""
+        return self.name if self._info is None else printable(self._info.name)
 
 
 @dataclass(frozen=True)

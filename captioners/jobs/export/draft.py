@@ -17,7 +17,7 @@ from captioners.core.errors import UserError
 LEFT_OUT = "left_out.jsonl"
 MANIFEST = "manifest.json"
 _STATE, _LOCK = ".state.json", ".lock"
-_SUMS = ("samples", "captions", "members", "flags", "reasons")
+_SUMS = ("samples", "captions", "members", "flags", "reasons", "notes")
 
 
 @dataclass
@@ -40,6 +40,8 @@ class State:
     """Flag -> captions taken that have it."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Reason -> samples left out."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What the form noticed -> how often."""
 
     @property
     def text(self) -> str:
