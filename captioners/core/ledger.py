@@ -17,7 +17,7 @@ from urllib.parse import quote
 from captioners.core import faults
 from captioners.core.entry import Entry, Unit, parsed, sound
 from captioners.core.errors import CaptionersError, NotFoundError
-from captioners.core.segments import Segments, table_of
+from captioners.core.segments import Segments, table_of, whole
 from captioners.core.storage import Place
 
 if TYPE_CHECKING:
@@ -119,13 +119,11 @@ class Ledger:
 
     def table(self) -> "pa.Table":
         """Return all entries in columns (`core.segments.columns`): millions of them in seconds."""
-        import pyarrow as pa
-
         small = list(self._place.names("ledger"))
         self._segments.refresh()
         loose = [(name, data) for name in small if not self._segments.find(name) and (data := self._small(name))]
         entries = [(name, json.loads(data)) for name, data in loose if self.parsed(name, data) is not None]
-        return pa.concat_tables([self._segments.table(), table_of(entries)]).unify_dictionaries()
+        return whole([self._segments.table(), table_of(entries)])
 
     def compact(self, least: int = SEGMENT_ENTRIES) -> int:
         """Roll the small files into a segment if there are `least` of them; return how many were.

@@ -71,6 +71,27 @@ def table_of(named: Sequence[tuple[str, Mapping[str, Any]]]) -> "pa.Table":
     return pa.table({field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in schema})
 
 
+def encoded(words: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Return a column of words as one chunk with one dictionary; many dictionaries are slow to bring together."""
+    import pyarrow as pa
+
+    plain = pa.chunked_array(
+        [pa.concat_arrays(words.cast(pa.string()).chunks)] if words.num_chunks else [[]], pa.string()
+    )
+    return plain.dictionary_encode()
+
+
+def whole(tables: Sequence["pa.Table"]) -> "pa.Table":
+    """Return tables of `columns` as one, a chunk each column."""
+    import pyarrow as pa
+
+    found = pa.concat_tables(tables)
+    for at, field in enumerate(found.schema):
+        if pa.types.is_dictionary(field.type):
+            found = found.set_column(at, field.name, encoded(found.column(at)))
+    return found.combine_chunks()
+
+
 @dataclass(frozen=True)
 class _Index:
     """Where the entries that stand are, in all segments known."""
