@@ -6,7 +6,7 @@ two workers that did the same unit, one entry stands, and the other's file is an
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from hashlib import sha256
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from captioners.core import faults
 from captioners.core.entry import Entry, Unit, parsed, sound
 from captioners.core.errors import CaptionersError, NotFoundError
-from captioners.core.segments import Segments, table_of
+from captioners.core.segments import Segments, table_of, whole
 from captioners.core.storage import Place
 
 if TYPE_CHECKING:
@@ -30,18 +30,26 @@ _LONGEST_NAME = 120
 _LOOK_EVERY_S = 10.0
 _READERS = 16
 _TRIES = 20
+_FILLED_S = 2.0
+"""How long a name may be taken and not filled."""
 
 
 def slug(path: str) -> str:
     """Return a file name for a shard's path: different for different paths, the same everywhere.
 
-    >>> slug("00/0.tar")
-    '00%2F0.tar'
+    >>> slug("00/0.tar"), slug(".cache/0.tar")
+    ('00%2F0.tar', '%2Ecache%2F0.tar')
     """
     name = quote(path, safe="")
+    if name.startswith("."):  # as unfinished writes do, which no reader sees
+        name = f"%2E{name[1:]}"
     if len(name) <= _LONGEST_NAME:
         return name
     return f"{name[: _LONGEST_NAME - 17]}-{sha256(path.encode()).hexdigest()[:16]}"
+
+
+def _text(entry: Entry) -> str:
+    return json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
 
 class Ledger:
@@ -59,9 +67,9 @@ class Ledger:
 
     def commit(self, entry: Entry) -> bool:
         """Create the unit's entry; False if another worker was first, whose rows then stand."""
-        data = json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+        data = _text(entry)
         name = self.name(entry.layer, entry.shard, entry.part)
-        if not self._place.create(name, data.encode()):
+        if not self._place.create(name, data.encode()) and not self._fill(name, data.encode()):
             return False
         if self._rolled(name) is None:
             return True
@@ -119,13 +127,13 @@ class Ledger:
 
     def table(self) -> "pa.Table":
         """Return all entries in columns (`core.segments.columns`): millions of them in seconds."""
-        import pyarrow as pa
-
         small = list(self._place.names("ledger"))
         self._segments.refresh()
-        loose = [(name, data) for name in small if not self._segments.find(name) and (data := self._small(name))]
+        names = [name for name in small if not self._segments.find(name)]
+        with ThreadPoolExecutor(_READERS) as pool:  # a store answers many at once
+            loose = [(name, data) for name, data in zip(names, pool.map(self._small, names), strict=True) if data]
         entries = [(name, json.loads(data)) for name, data in loose if self.parsed(name, data) is not None]
-        return pa.concat_tables([self._segments.table(), table_of(entries)]).unify_dictionaries()
+        return whole([self._segments.table(), table_of(entries)])
 
     def compact(self, least: int = SEGMENT_ENTRIES) -> int:
         """Roll the small files into a segment if there are `least` of them; return how many were.
@@ -160,26 +168,35 @@ class Ledger:
                 return
         raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
 
-    def replace(self, entry: Entry) -> bool:
-        """Put another entry in the place of a unit's; readers see the one or the other. Returns True."""
-        name = self.name(entry.layer, entry.shard, entry.part)
-        data = json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+    def replace(self, entries: Sequence[Entry]) -> None:
+        """Put other entries in the place of their units', all at once; readers see the old ones or the new.
+
+        They go into a segment, which is before any small file, and before what who compacts beside may still add.
+        """
+        texts = {self.name(*entry.unit): _text(entry) for entry in entries}
         for _ in range(_TRIES):
-            self._place.write(name, data.encode())
-            # While a segment holds the unit, that one is right; without it, the small file is, unless who compacts took
-            # it for what had been rolled away and removed it.
-            if self._rolled(name) is None or self._segments.add((), [name]):
+            self._segments.refresh()
+            if not texts or self._segments.add([*texts.items()], [*texts]):
+                for name in texts:
+                    self._place.remove(name)
                 self._segments.refresh()
-                if self._place.exists(name):
-                    return True
+                return
         raise CaptionersError(f"{self._place.url}: its ledger is being compacted by others; run the same command again")
 
-    def clear_unfinished(self) -> int:
-        """Remove names that were taken and never filled; return how many. Only while no worker runs."""
-        empty = [name for name in self._place.names("ledger") if not self._place.read(name, 0, 1)]
-        for name in empty:
-            self._place.remove(name)
-        return len(empty)
+    def _fill(self, name: str, data: bytes) -> bool:
+        """Fill a name that was taken by someone who was killed before he filled it; False: it is filled.
+
+        Only on file systems without hard links; see `Place.create`.
+        """
+        for pause in (_FILLED_S, 0.0):
+            try:
+                if self._place.read(name, 0, 1):
+                    return False
+            except NotFoundError:
+                return False  # rolled away
+            time.sleep(pause)
+        self._place.write(name, data)
+        return True
 
     def _rolled(self, name: str, look_every_s: float = 0.0) -> bytes | None:
         """Return an entry's text from the segments, which are looked for anew unless that was just done."""

@@ -138,7 +138,7 @@ class RunDir:
     ) -> Entry | None:
         """Store a finished unit: its rows and quarantine records under names of their own, then its entry, exclusively.
 
-        `enter` stores the entry otherwise (`Ledger.replace`).
+        `enter` stores the entry otherwise (in the end by `Ledger.replace`).
 
         Returns the entry as stored, or None if another worker had stored this unit: its rows stand, ours are removed. A
         kill in between leaves files that no entry names; a failure (a full disk) takes them away again.

@@ -2,9 +2,10 @@
 
 A row is one entry as it stood in its own small file, and beside it, in columns, what sums and searches need. Where a
 segment and a small file (or two segments) speak of one unit, the earlier segment is right. A later segment may say that
-an entry of an earlier one is removed, and then its unit is open again.
+what earlier ones have of a unit is removed; then the unit is open again, or has the entry that this segment brings.
 """
 
+import errno
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ _COUNTS = ("read", "captioned", "filtered", "quarantined", "rows")
 _TALLIES = ("reasons", "flags", "seconds", "repeated")
 _BATCH = 2048
 _ROW_GROUP = 8192
+_MOST_OPEN = 200
+"""Files that are open at the same time; segments beyond are read into memory."""
 
 
 def columns() -> "pa.Schema":
@@ -69,6 +72,25 @@ def table_of(named: Sequence[tuple[str, Mapping[str, Any]]]) -> "pa.Table":
     ]
     schema = columns()
     return pa.table({field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in schema})
+
+
+def encoded(words: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Return a column of words as one chunk with one dictionary; many dictionaries are slow to bring together."""
+    import pyarrow as pa
+
+    chunks = words.cast(pa.string()).chunks or [pa.array([], pa.string())]
+    return pa.chunked_array([pa.concat_arrays(chunks).dictionary_encode()])
+
+
+def whole(tables: Sequence["pa.Table"]) -> "pa.Table":
+    """Return tables of `columns` as one, a chunk each column."""
+    import pyarrow as pa
+
+    found = pa.concat_tables(tables)
+    for at, field in enumerate(found.schema):
+        if pa.types.is_dictionary(field.type):
+            found = found.set_column(at, field.name, encoded(found.column(at)))
+    return found.combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -170,7 +192,7 @@ class Segments:
         return self._place.create(f"{FOLDER}/{self._next:06d}.parquet", file.getvalue())
 
     def _of_segment(self, index: _Index, number: int, prefix: str) -> Iterator[tuple[str, str]]:
-        file = self._open(index.names[number])
+        file = self._open(index.names[number], in_memory=number >= _MOST_OPEN)
         at = int(index.offsets[number])
         for batch in file.iter_batches(_BATCH, columns=["name", "entry"]) if file is not None else ():
             live = index.live[at : at + batch.num_rows]
@@ -188,7 +210,7 @@ class Segments:
         file = self._open(name)
         return None if file is None else file.read(columns=list(wanted))
 
-    def _open(self, name: str) -> Any:
+    def _open(self, name: str, in_memory: bool = False) -> Any:
         """Return a segment to read from; None while its name is taken and not yet filled."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -197,9 +219,12 @@ class Segments:
         try:
             if local is not None and not (local / name).stat().st_size:
                 return None
-            data = self._place.read(name) if local is None else b""
-            return pq.ParquetFile(local / name if local is not None else BytesIO(data))
+            if local is not None and not in_memory:
+                return pq.ParquetFile(local / name)
+            return pq.ParquetFile(BytesIO(self._place.read(name)))
         except (pa.ArrowInvalid, OSError, NotFoundError) as error:
+            if getattr(error, "errno", None) not in (None, errno.ENOENT):
+                raise  # the disk, or too many open files: not the segment
             said = " ".join(str(error).split())[:120]
             raise UserError(
                 f"{self._place.at(name)}: a damaged or missing segment of the ledger ({said}); bring it back from a "
@@ -221,7 +246,7 @@ def _indexed(read: "Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
         segment = np.repeat(np.arange(len(names)), lengths)
         latest = {int(unit): int(segment[at]) for at in np.flatnonzero(removed) for unit in [units[at]]}
         for at in np.flatnonzero(np.isin(units, units[removed]) & live):
-            live[at] = segment[at] > latest[int(units[at])]
+            live[at] = segment[at] >= latest[int(units[at])]  # in the same segment: what takes its place
     alive = np.flatnonzero(live)
     first, places = np.unique(units[alive], return_index=True)
     live[:] = False

@@ -86,7 +86,7 @@ class Place:
         if self._local is not None:
             found = [
                 (Path(folder) / file).relative_to(self._local).as_posix()
-                for folder, _, files in os.walk(root)
+                for folder, _, files in os.walk(root, onerror=_raise_unless_gone)
                 for file in files
             ]
         else:
@@ -136,6 +136,12 @@ class Place:
         path = self._path(name)
         with suppress(FileNotFoundError):
             Path(path).unlink() if self._remote is None else self._remote.remove(path)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Let a folder be gone, and nothing else: one that cannot be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _draft(target: Path, data: bytes) -> Path:

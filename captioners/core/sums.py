@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioners.core.entry import Counts, Entry, Unit
 from captioners.core.ledger import Ledger
+from captioners.core.segments import encoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +28,9 @@ class Lost:
 def codes(table: "pa.Table", column: str) -> "tuple[Array, list[str]]":
     """Return a column of words as numbers, and the words."""
     import numpy as np
-    import pyarrow as pa
 
-    found = table[column].unify_dictionaries().combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        found = found.chunk(0) if found.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    found = table[column]
+    found = found.chunk(0) if found.num_chunks == 1 else encoded(found).chunk(0)
     return np.asarray(found.indices.fill_null(0)), found.dictionary.to_pylist() or [""]
 
 

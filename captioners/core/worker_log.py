@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from captioners.core.secrets import redacted
 from captioners.core.storage import Place
 
 FOLDER = "logs"
@@ -59,7 +60,7 @@ class WorkerLog:
 
     def _say(self, level: Level, text: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = json.dumps({"time": now, "level": level, "text": text}, ensure_ascii=False) + "\n"
+        line = json.dumps({"time": now, "level": level, "text": redacted(text)}, ensure_ascii=False) + "\n"
         with suppress(Exception):
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError, WorkerOutError
+from captioners.core.secrets import redacted
 from captioners.core.stopping import stoppable
 from captioners.executors.tasks import (
     LOOK_EVERY_S,
@@ -250,5 +251,5 @@ def portable(error: Exception) -> Exception:
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own, made in this line
         if type(copy) is type(error) and str(copy) == str(error):
             carried = copy
-    carried.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
+    carried.add_note("in a worker process:\n" + redacted("".join(traceback.format_exception(error))))
     return carried

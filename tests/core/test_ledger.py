@@ -1,10 +1,14 @@
 """The ledger: one entry for each unit, whoever comes first; its sums; what a damaged or unfinished entry is."""
 
+import errno
+import json
+import os
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from captioners.core import ledger as module
 from captioners.core.entry import Counts, Entry
 from captioners.core.errors import UserError
 from captioners.core.ledger import Ledger, slug
@@ -80,12 +84,61 @@ def test_a_damaged_entry_is_named_with_the_way_out(place):
         assert place.at(name) in str(caught.value)
 
 
-def test_a_name_that_was_taken_and_never_filled_is_no_entry_and_can_be_cleared(place):
+def test_a_name_that_was_taken_and_never_filled_is_no_entry_and_is_filled_by_the_next(place, monkeypatch):
+    monkeypatch.setattr(module, "_FILLED_S", 0.0)
     ledger = Ledger(place)
     place.write(ledger.name("a", "0.tar", 0), b"")
     assert list(ledger.entries()) == [] and ledger.find("a", "0.tar", 0) is None
-    assert ledger.clear_unfinished() == 1 and ledger.commit(entry())
-    assert ledger.clear_unfinished() == 0
+    assert ledger.commit(entry())
+    assert list(ledger.entries()) == [entry()] and not ledger.commit(entry(worker="late"))
+
+
+def test_a_name_that_is_filled_a_moment_later_is_another_s(place, monkeypatch):
+    ledger, other = Ledger(place), replace(entry(), worker="other")
+    place.write(ledger.name("a", "0.tar", 0), b"")
+    full = json.dumps(asdict(other)).encode()
+    monkeypatch.setattr(module.time, "sleep", lambda _: place.write(ledger.name("a", "0.tar", 0), full))
+    assert not ledger.commit(entry()) and list(ledger.entries()) == [other]
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path, monkeypatch):
+    place = Place(tmp_path)
+    Ledger(place).commit(entry())
+
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(Ledger(place).entries())
+
+
+def test_shards_in_hidden_folders_are_seen_by_readers(place):
+    hidden = replace(entry(), shard=".cache/0.tar")
+    Ledger(place).commit(hidden)
+    assert list(Ledger(place).entries()) == [hidden]
+
+
+def test_entries_are_replaced_together_even_while_others_compact(place):
+    """Whoever compacts read the old texts before, and adds them after: the new entries stay right."""
+    ledger, late = Ledger(place), Ledger(place)
+    units = [replace(entry(), part=part) for part in range(3)]
+    new = [replace(unit, worker="new") for unit in units]
+    for unit in units:
+        ledger.commit(unit)
+    late._segments.refresh()
+    old = [(Ledger.name(*unit.unit), json.dumps(asdict(unit))) for unit in units]
+    ledger.replace(new[:2])
+    assert list(Ledger(place).entries()) == [*new[:2], units[2]] and ledger.find(*units[0].unit) == new[0]
+    assert not late._segments.add(old), "its number is taken"
+    late._segments.refresh()
+    assert late._segments.add(old)
+    assert list(Ledger(place).entries()) == [*new[:2], units[2]]
+    ledger.replace([replace(new[0], worker="newer")])
+    ledger.compact(least=1)
+    assert [found.worker for found in Ledger(place).entries()] == ["newer", "new", units[2].worker]
+    ledger.forget([units[1].unit])
+    assert [found.part for found in Ledger(place).entries()] == [0, 2]
 
 
 def test_fields_that_a_newer_package_adds_do_not_disturb(place):
@@ -97,7 +150,7 @@ def test_fields_that_a_newer_package_adds_do_not_disturb(place):
 
 
 def test_slugs_tell_paths_apart_and_fit_a_file_name():
-    paths = ["a/b", "a%2Fb", "a b", "ä", "x" * 300, "x" * 301, "A/b", "."]
+    paths = ["a/b", "a%2Fb", "a b", "ä", "x" * 300, "x" * 301, "A/b", ".", ".a", "%2Ea"]
     slugs = [slug(path) for path in paths]
     assert len(set(slugs)) == len(paths)
     assert all(len(name) <= 120 and "/" not in name for name in slugs)

@@ -35,3 +35,10 @@ def test_a_line_that_a_kill_cut_disturbs_nobody(place):
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "logs").write_text("a file where the folder should be")
     WorkerLog(Place(tmp_path), 0).error("x")
+
+
+def test_no_secret_of_an_error_stands_in_a_log(place):
+    log = WorkerLog(place, 0)
+    log.error("https://host/0.tar?X-Amz-Signature=0123456789abcdef: refused to hf_abcdefghijklmnopqrstuvwxyz0123")
+    text = place.read(log.name).decode()
+    assert "refused" in text and "0123456789abcdef" not in text and "hf_abc" not in text

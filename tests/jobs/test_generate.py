@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import captioners as captioners_package
 from captioners.cli.main import run
 from captioners.core.entry import Counts
 from captioners.core.errors import UserError
+from captioners.core.leases import Leases
 from captioners.core.package_data import SAMPLES
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place
@@ -410,6 +412,19 @@ def test_a_failing_disk_leaves_the_unit_open_and_asks_for_the_same_command(capti
     monkeypatch.setattr(Place, "write", real)
     assert captioners(*plain("run"))[0] == 0
     assert sums("run")[LAYER].read == 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_beside_the_workers_ends_as_it_does_in_them(captioners, work, monkeypatch, number):
+    write_shards("shards", shards=1)
+
+    def failing(*_):
+        raise OSError(number, os.strerror(number), "leases")
+
+    monkeypatch.setattr(Leases, "__enter__", failing)
+    code, _, err = captioners(*plain("run"))
+    assert code == 75 and "the machine failed" in err and os.strerror(number) in err, err
+    assert err.count("\n") == 1 and "Run the same command again" in err
 
 
 def test_names_are_made_of_captioner_and_decoding_alone():

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from captioners.core import sums
 from captioners.core.alarms import placeholders
 from captioners.core.entry import Counts
-from captioners.core.errors import InterruptedRunError
+from captioners.core.errors import CaptionersError, InterruptedRunError
+from captioners.core.failures import is_infrastructure, words
 from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.set_aside import Failed, failed_units
@@ -100,6 +101,11 @@ def generate(
                 executor.run(work, setting, claims, roller.heard(watch), say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None
+        except Exception as error:
+            if isinstance(error, CaptionersError) or (reason := is_infrastructure(error)) is None:
+                raise
+            said = f"the machine failed, {reason} ({words(error)})"
+            raise InterruptedRunError(f"{said}; {_stopped(started, watch.progress)}") from error
         finally:
             setting.station.close()
     return _summary(started, watch.progress, before)

@@ -32,6 +32,9 @@ from captioners.jobs.runs.remake import read_recipe_of
 from captioners.jobs.runs.verify import verify
 from captioners.kinds.captioner import Captioner
 
+_TOGETHER = 50
+"""Units whose entries are replaced at once; a kill loses no more than these, and the same command makes them again."""
+
 
 @dataclass
 class Retried:
@@ -137,6 +140,7 @@ class _Stage:
     ) -> None:
         self.run, self.setting, self.captioner, self.units, self.found = run, setting, captioner, units, found
         self.recipe: GenerateRecipe = setting.recipe
+        self._made: list[Entry] = []
 
     def go(self, members: tuple[Member, ...]) -> None:
         """Read and caption."""
@@ -157,9 +161,12 @@ class _Stage:
             unit_samples=self.setting.unit_samples,
             clock=Clock("decoding"),
         )
-        with pool:
-            for _ in stream.run([(self.captioner, members)], (Work(shard, lambda: None) for shard in shards)):
-                pass
+        try:
+            with pool:
+                for _ in stream.run([(self.captioner, members)], (Work(shard, lambda: None) for shard in shards)):
+                    pass
+        finally:
+            self._enter_all()
 
     def find(self, layer: str, shard: str, part: int) -> Entry | None:
         """Say that only the units to be tried again are missing."""
@@ -216,7 +223,18 @@ class _Stage:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         facts = facts_of(layer, self.captioner)
-        self.run.commit(entry, rows, facts, left, self.recipe.format, enter=self.run.ledger.replace)
+        self.run.commit(entry, rows, facts, left, self.recipe.format, enter=self._enter)
+
+    def _enter(self, entry: Entry) -> bool:
+        """Put an entry in its unit's place, with many others: each time is a segment of the ledger."""
+        self._made.append(entry)
+        if len(self._made) >= _TOGETHER:
+            self._enter_all()
+        return True
+
+    def _enter_all(self) -> None:
+        self.run.ledger.replace(self._made)
+        self._made = []
 
 
 def _record(record: dict[str, Any], came: Collection[int], now: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:
