@@ -14,7 +14,7 @@ import captioners
 PACKAGE = Path(captioners.__file__).parent
 BELOW_JOBS = (
     *("core", "decoding", "models", "engine", "text", "images", "kinds", "samples"),
-    *("data", "training", "executors", "metrics", "report"),
+    *("data", "training", "executors", "metrics", "report", "reinforcement"),
 )
 
 MAY_IMPORT = {
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "executors": ("core",),
     "data": ("text", "images", "core"),
     "training": ("models", "data", "core"),
+    "reinforcement": ("data", "images", "text", "core"),  # data: the one reader and writer of tars
     "metrics": ("core",),
     "report": ("core",),
     "models": ("core",),
@@ -62,6 +63,7 @@ HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
     r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
     r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|_plain_text|\w+_options)"
+    r"|\.reinforcement(\.(teacher_options|tiny_teachers|sizes))?"
     r"|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""

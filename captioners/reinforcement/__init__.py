@@ -1,0 +1,1 @@
+"""The reinforcement stage: frozen teachers, augmentations that can be replayed, and the shards that trainers read."""
