@@ -1,1 +1,1 @@
-"""The reinforcement stage: frozen teachers, augmentations that can be replayed, and the shards that trainers read."""
+"""Shards to reinforce training with: what they hold, how they are read and written."""

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "executors": ("core",),
     "data": ("text", "images", "core"),
     "training": ("models", "data", "core"),
-    "reinforcement": ("data", "images", "text", "core"),  # data: the one reader and writer of tars
+    # It reads tars as `data` does (nothing followed, nothing unpacked) and writes them with its writer.
+    "reinforcement": ("data", "images", "text", "core"),
     "metrics": ("core",),
     "report": ("core",),
     "models": ("core",),
@@ -63,8 +64,8 @@ HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
     r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
     r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|_plain_text|\w+_options)"
-    r"|\.reinforcement(\.(teacher_options|tiny_teachers|sizes))?"
-    r"|\.data(\.(?!batches)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
+    r"|\.data(\.(?!batches)\w+)?"
+    r"|\.reinforcement(\.(?!dataset|loss|teachers)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"
 )
 """What `captioners --help`, `check` and `list` load: no heavy import at the top of these."""
 

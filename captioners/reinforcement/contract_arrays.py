@@ -1,0 +1,199 @@
+"""The rules of the contract for augmentations and embeddings: what is there, and that all lengths agree."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from captioners.reinforcement.contract_texts import read_object
+from captioners.reinforcement.members import (
+    AUG,
+    AUG_KEY,
+    EMB,
+    IMAGE_EMB,
+    NPZ,
+    OPERATIONS,
+    PTH,
+    SYN_KEY,
+    TEXT_EMB,
+    Problem,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_AGAIN = "make the embeddings again (captioners reinforce)"
+
+
+class UnreadableArraysError(Exception):
+    """Embeddings that cannot be read, or only by running what somebody packed into them."""
+
+    def __init__(self, trap: str, what: str) -> None:
+        super().__init__(what)
+        self.trap = trap
+
+
+def problems_of_arrays(key: str, members: Mapping[str, bytes], captions: Mapping[str, int]) -> list[Problem]:
+    """Return the traps of augmentations and embeddings; `captions`: key of captions -> how many."""
+    found: list[Problem] = []
+    augmentations = None
+    if AUG in members:
+        augmentations, found = _augmentations(f"{key}.{AUG}", members[AUG])
+    files = [extension for extension in (NPZ, PTH) if extension in members]
+    if AUG in members and not files:
+        what = "augmentations without embeddings: training with them stops with a KeyError"
+        found.append(Problem("no_emb", f"{key}.{AUG}", what, _AGAIN))
+    if files and AUG not in members:
+        what = "embeddings without the augmentations that they are of: nothing can replay them"
+        found.append(Problem("no_paug", f"{key}.{files[0]}", what, _AGAIN))
+    for extension in files:
+        name = f"{key}.{extension}"
+        try:
+            arrays = _read(extension, members[extension])
+        except UnreadableArraysError as error:
+            remedy = "write plain arrays of numbers" if error.trap == "pickled" else _AGAIN
+            found.append(Problem(error.trap, name, str(error), remedy))
+        else:
+            found += _lengths(name, arrays, augmentations, captions)
+    return found
+
+
+def _augmentations(name: str, data: bytes) -> tuple[int | None, list[Problem]]:
+    """Return how many augmentations there are, None if that cannot be told, and what is wrong with them."""
+    value, problem = read_object(name, data)
+    if problem is not None:
+        return None, [problem]
+    listed = value.get(AUG_KEY)
+    if isinstance(listed, str):
+        what = f"its {AUG_KEY} is a text, as the Hub's viewer shows it: training takes its characters for augmentations"
+        return None, [Problem("paug", name, what, "write it as a nested list")]
+    if not isinstance(listed, list) or not listed:
+        what = f"its {AUG_KEY} is no list of augmentations"
+        return None, [Problem("paug", name, what, _AGAIN)]
+    wrong = next((number for number, one in enumerate(listed) if not _is_augmentation(one)), None)
+    if wrong is None:
+        return len(listed), []
+    what = f"augmentation {wrong} is not [[top, left, height, width], [[operation, magnitude], ...] or null]"
+    return len(listed), [Problem("paug", name, what, _AGAIN)]
+
+
+def _is_augmentation(value: Any) -> bool:
+    """Whether a value is a crop and what RandAugment did, or either alone."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(one is None or (isinstance(one, list) and (_is_box(one) or _are_operations(one))) for one in value)
+
+
+def _is_box(value: list[Any]) -> bool:
+    whole = len(value) == 4 and all(type(side) is int and side >= 0 for side in value)
+    return whole and value[2] > 0 and value[3] > 0
+
+
+def _are_operations(value: list[Any]) -> bool:
+    return all(
+        isinstance(one, list)
+        and len(one) == 2
+        and type(one[0]) is int
+        and 0 <= one[0] < OPERATIONS
+        and isinstance(one[1], int | float)
+        for one in value
+    )
+
+
+def _lengths(
+    name: str, arrays: Mapping[str, Any], augmentations: int | None, captions: Mapping[str, int]
+) -> list[Problem]:
+    def problem(trap: str, what: str) -> Problem:
+        return Problem(trap, name, what, _AGAIN)
+
+    absent = [one for one in (IMAGE_EMB, TEXT_EMB) if one not in arrays]
+    if absent:
+        what = f"has no {' and no '.join(absent)}, only {', '.join(arrays) or 'nothing'}: training stops there"
+        return [problem("no_emb", what)]
+    found = []
+    flat = [f"{one} {list(array.shape)}" for one, array in arrays.items() if array.ndim != 2 or not array.shape[0]]
+    if flat:
+        return [problem("emb_shape", f"{', '.join(flat)} is no table of embeddings, a row each")]
+    if len(widths := {array.shape[1] for array in arrays.values()}) > 1:
+        found.append(problem("emb_shape", f"its embeddings differ in width: {sorted(widths)}"))
+    if any(not _finite(array) for array in arrays.values()):
+        found.append(problem("not_finite", "has embeddings that are no numbers (NaN or infinite)"))
+    rows = {one: len(array) for one, array in arrays.items()}
+    if augmentations is not None and rows[IMAGE_EMB] != augmentations:
+        what = f"{rows[IMAGE_EMB]} rows of {IMAGE_EMB} for {augmentations} augmentations"
+        found.append(problem("emb_rows", what))
+    legacy = rows[TEXT_EMB] > 1
+    if legacy and len(captions) > 1:
+        what = (
+            f"the legacy layout ({rows[TEXT_EMB]} rows of {TEXT_EMB}) with {len(captions)} keys of captions: its rows"
+        )
+        found.append(problem("legacy_keys", f"{what} are taken for those of any key"))
+    for key, count in captions.items():
+        found += [problem(*one) for one in _of_captions(key, count, rows, legacy)]
+    return found
+
+
+def _of_captions(key: str, count: int, rows: Mapping[str, int], legacy: bool) -> list[tuple[str, str]]:
+    if legacy:
+        if key != SYN_KEY:
+            return [
+                ("legacy_keys", f"the legacy layout with the key {key}, where its first readers know {SYN_KEY} alone")
+            ]
+        if rows[TEXT_EMB] != 1 + count:
+            return [("emb_rows", f"{rows[TEXT_EMB]} rows of {TEXT_EMB} for 1 caption and the {count} of {key}")]
+        return []
+    if f"{key}{EMB}" not in rows:
+        return [("emb_missing", f"{key} has captions and no {key}{EMB}: training stops there now and then")]
+    if rows[f"{key}{EMB}"] != count:
+        return [("emb_rows", f"{rows[f'{key}{EMB}']} rows of {key}{EMB} for the {count} captions of {key}")]
+    return []
+
+
+def _finite(array: Any) -> bool:
+    import numpy as np
+
+    return bool(np.isfinite(array).all())
+
+
+def _read(extension: str, data: bytes) -> "dict[str, np.ndarray[Any, Any]]":
+    """Return the arrays of a member, none of them unpickled."""
+    return _npz(data) if extension == NPZ else _pth(data)
+
+
+def _npz(data: bytes) -> "dict[str, np.ndarray[Any, Any]]":
+    import numpy as np
+
+    if not data.startswith(b"PK"):
+        raise UnreadableArraysError("unreadable_emb", f"is no file of numpy arrays (it starts with {data[:8]!r})")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # a hostile zip makes numpy raise nearly anything
+        if "pickle" in str(error).lower():
+            raise UnreadableArraysError(
+                "pickled", "holds pickled objects, which run code when read; not read"
+            ) from None
+        raise UnreadableArraysError("unreadable_emb", f"is no file of numpy arrays ({_said(error)})") from None
+
+
+def _pth(data: bytes) -> "dict[str, np.ndarray[Any, Any]]":
+    import torch
+
+    try:
+        found = torch.load(io.BytesIO(gzip.decompress(data)), map_location="cpu", weights_only=True)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnreadableArraysError("unreadable_emb", f"is no whole gzip ({_said(error)})") from None
+    except Exception as error:
+        if "weights_only" in str(error).lower() or "weights only" in str(error).lower():
+            raise UnreadableArraysError(
+                "pickled", "holds pickled objects, which run code when read; not read"
+            ) from None
+        raise UnreadableArraysError("unreadable_emb", f"is not what torch.save writes ({_said(error)})") from None
+    if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
+        raise UnreadableArraysError("unreadable_emb", "holds no tensors by name")
+    return {str(name): one.to(torch.float32).numpy() for name, one in found.items()}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:80] or type(error).__name__

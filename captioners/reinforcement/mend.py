@@ -1,0 +1,131 @@
+"""Make a sample fit the contract where that changes nothing that anybody trains on; the bytes of pictures stay."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from captioners.reinforcement.contract_texts import read_object
+from captioners.reinforcement.members import (
+    IMAGE,
+    META,
+    META_KEY,
+    OTHER_IMAGES,
+    SYN,
+    ending_of,
+    is_syn_key,
+    reserved,
+    split_member,
+)
+
+_MOVED, _SOURCE_KEY = "moved", "source_key"
+
+
+@dataclass
+class Mended:
+    """A sample as the contract wants it, as far as that is safe."""
+
+    key: str
+    members: dict[str, bytes]
+    done: list[str] = field(default_factory=list)
+    """What was changed, a few words each."""
+
+
+def plain_name(name: str) -> tuple[str, str]:
+    """Return key and extension of a member whose name has dots, capitals or a ./ where readers want none.
+
+    A known extension is told by the end of the name, and what stands before it is the key.
+
+    >>> plain_name("./v1.0/a.b.syn.JSON"), plain_name("0001.cls")
+    (('v1_0/a_b', 'syn.json'), ('0001', 'cls'))
+    """
+    name = name.removeprefix("./")
+    ending = ending_of(name)
+    if not ending:
+        key, extension = split_member(name)
+        return key, extension.lower()
+    return name[: -len(ending) - 1].replace(".", "_"), ending
+
+
+def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None) -> Mended:
+    """Return a sample with its pictures named jpg, captions stripped and keys that mislead moved below `cap_meta`.
+
+    Args:
+        source_key: what its key was in a shard that had to be mended; it stays in `cap_meta`.
+    """
+    found = Mended(key, dict(members))
+    _name_image(found)
+    if SYN in members:
+        _mend_captions(found)
+    if META in members or source_key is not None:
+        _mend_meta(found, source_key)
+    found.members = {name: found.members[name] for name in sorted(found.members)}
+    return found
+
+
+def safe_meta(value: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object for `KEY.json`: keys that would mislead the reader moved below `cap_meta`, `ours` merged there.
+
+    >>> safe_meta({"uid": "1", "caption": "a cat"}, {})
+    {'uid': '1', 'cap_meta': {'moved': {'caption': 'a cat'}}}
+    """
+    kept = {name: one for name, one in value.items() if name != META_KEY and reserved(name) is None}
+    moved = {name: one for name, one in value.items() if reserved(name) is not None}
+    before = value.get(META_KEY)
+    meta = dict(before) if isinstance(before, dict) else {_MOVED: {META_KEY: before}} if before is not None else {}
+    if moved:
+        meta[_MOVED] = {**meta.get(_MOVED, {}), **moved}
+    meta.update(ours)
+    return {**kept, META_KEY: meta} if meta else kept
+
+
+def to_json(value: Any) -> bytes:
+    """Return JSON as it stands in our shards: one line, ASCII."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _name_image(found: Mended) -> None:
+    """Give the picture its name, where it has no rival for it."""
+    others = [name for name in found.members if name in OTHER_IMAGES]
+    if IMAGE not in found.members and len(others) == 1:
+        found.members[IMAGE] = found.members.pop(others[0])
+        found.done.append(f".{others[0]} named .{IMAGE}")
+
+
+def _mend_captions(found: Mended) -> None:
+    value, problem = read_object("", found.members[SYN])
+    if problem is not None:
+        return
+    better = {name: _stripped(texts) if is_syn_key(name) else texts for name, texts in value.items()}
+    if better != value:
+        found.members[SYN] = to_json(better)
+        found.done.append("captions stripped")
+
+
+def _stripped(texts: Any) -> Any:
+    """Return captions without blanks around them, a single text as a list of one; what is empty stays to be told."""
+    if isinstance(texts, str):
+        return [texts.strip()]
+    if not isinstance(texts, list):
+        return texts
+    return [text.strip() if isinstance(text, str) else text for text in texts]
+
+
+def _mend_meta(found: Mended, source_key: str | None) -> None:
+    value: Any = {}
+    if META in found.members:
+        value, problem = read_object("", found.members[META])
+        if problem is not None and problem.trap != "not_an_object":
+            return
+        if problem is not None:
+            value = {META_KEY: {_MOVED: {META: json.loads(found.members[META])}}}
+            found.done.append("json made an object")
+    moved = [name for name in value if reserved(name) is not None]
+    if moved:
+        found.done.append(f"{', '.join(moved)} moved below {META_KEY}")
+    ours = {} if source_key is None else {_SOURCE_KEY: source_key}
+    if source_key is not None:
+        found.done.append("key renamed")
+    better = safe_meta(value, ours)
+    if META not in found.members or better != value or "json made an object" in found.done:
+        found.members[META] = to_json(better)
