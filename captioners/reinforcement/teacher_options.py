@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from captioners.core.options import Options, added
+from captioners.core.options import Options, added, operation
 
 RANDOM = "random"
 """What `pretrained` says of a teacher that was never trained: to try things."""
@@ -19,7 +19,7 @@ class TeacherOptions(Options):
     pretrained: str | None = None
     """open_clip's tag of the weights or a file of them; `random` for weights drawn by `seed`. A repository or a
     directory brings its own."""
-    scale: float | None = Field(None, gt=0)
+    scale: float | None = operation(None, gt=0)
     """The logit scale that a student's trainer uses for it; absent: the one that the model was trained to."""
     seed: int | None = added(None, ge=0)
     """Of random weights."""

@@ -1,13 +1,14 @@
 """Frozen teachers of open_clip and their ensemble: pictures and captions in, one block of unit length per teacher out.
 
-Each teacher sees pictures at its own input size, interpolation, mean and standard deviation, and captions by its own
-tokenizer. On a CPU each chunk is the work of one thread, so the number of threads changes no bit of a result.
+Each teacher sees pictures at its own input size, mean and standard deviation, and captions by its own tokenizer; how a
+picture comes to that size is the augmentation's to say, so that it can be replayed. On a CPU each chunk is the work of
+one thread, so the number of threads changes no bit of a result.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -33,15 +34,6 @@ _SAID = 160
 """Characters of another library's message that are shown."""
 
 
-@dataclass(frozen=True)
-class View:
-    """How a teacher wants its pictures; teachers of one view share them."""
-
-    size: int
-    """Height and width in px."""
-    interpolation: str
-
-
 class Teacher:
     """One model, in evaluation mode, without gradients."""
 
@@ -59,7 +51,8 @@ class Teacher:
             raise UserError(
                 f"teacher {options.called}: its input is {fit.width} x {fit.height}; crops are square, so name another"
             )
-        self.view = View(fit.height, fit.resampling.name.lower())
+        self.size = fit.height
+        """Height and width of its input in px."""
         self._tokenizer = tokenizer
         self.autocast = device.type == "cuda"
         with torch.inference_mode():
@@ -105,16 +98,17 @@ class Ensemble:
 
     def __init__(self, teachers: Sequence[Teacher], batch: int) -> None:
         self.teachers, self.batch = list(teachers), batch
-        self.views = list(dict.fromkeys(teacher.view for teacher in self.teachers))
+        self.sizes = list(dict.fromkeys(teacher.size for teacher in self.teachers))
+        """In px; teachers of one size share their pictures."""
 
     @property
     def dims(self) -> list[int]:
         """The width of each teacher's block."""
         return [teacher.dim for teacher in self.teachers]
 
-    def images(self, pixels: Mapping[View, Pixels]) -> Embeddings:
-        """Return float32 [B, D] of pictures, which are given in each of `views` as uint8 [B, 3, size, size]."""
-        return self._each(lambda teacher: (teacher.images, torch.from_numpy(pixels[teacher.view])))
+    def images(self, pixels: Mapping[int, Pixels]) -> Embeddings:
+        """Return float32 [B, D] of pictures, which are given in each of `sizes` as uint8 [B, 3, size, size]."""
+        return self._each(lambda teacher: (teacher.images, torch.from_numpy(pixels[teacher.size])))
 
     def texts(self, texts: Sequence[str]) -> Embeddings:
         """Return float32 [B, D] of texts, each teacher being fed its own tokens."""

@@ -8,7 +8,7 @@ from PIL import Image
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.reinforcement.teacher_options import TeacherOptions
-from captioners.reinforcement.teachers import Ensemble, View, open_teacher
+from captioners.reinforcement.teachers import Ensemble, open_teacher
 from tests.reinforcement import clips
 
 CPU = torch.device("cpu")
@@ -35,10 +35,10 @@ def ensemble(folder, *names, batch=3):
     return Ensemble([open_teacher(TeacherOptions(name=f"local-dir:{folder / name}"), CPU) for name in names], batch)
 
 
-def views(found, images):
+def sized(found, images):
     """Each picture as the teachers' evaluation transforms resize it."""
-    by_view = {teacher.view: teacher.preprocess for teacher in found.teachers}
-    return {view: np.stack([fit.pixels(image) for image in images]) for view, fit in by_view.items()}
+    by_size = {teacher.size: teacher.preprocess for teacher in found.teachers}
+    return {size: np.stack([fit.pixels(image) for image in images]) for size, fit in by_size.items()}
 
 
 def by_open_clip(folder, name, images, texts):
@@ -56,7 +56,7 @@ def by_open_clip(folder, name, images, texts):
 def test_a_teacher_says_what_open_clip_says(folder, name):
     images, found = pictures(), ensemble(folder, name)
     wanted_images, wanted_texts = by_open_clip(folder, name, images, TEXTS)
-    said = found.images(views(found, images))
+    said = found.images(sized(found, images))
     assert said.dtype == np.float32 and np.abs(said - wanted_images).max() < 1e-5
     assert np.abs(found.texts(TEXTS) - wanted_texts).max() < 1e-5
     assert np.abs(said - said[::-1]).max() > 1e-2, "the pictures differ, or equality would say nothing"
@@ -67,7 +67,7 @@ def test_a_teacher_that_is_fed_another_ones_pixels_or_normalisation_says_otherwi
     images, found = pictures(), ensemble(folder, "clip", "siglip")
     wanted, _ = by_open_clip(folder, "siglip", images, TEXTS)
     clip, siglip = found.teachers
-    assert clip.view == siglip.view
+    assert clip.size == siglip.size
     pixels = torch.from_numpy(np.stack([siglip.preprocess.pixels(image) for image in images]))
     assert np.abs(siglip.images(pixels).numpy() - wanted).max() < 1e-5
     siglip.preprocess = clip.preprocess
@@ -78,8 +78,8 @@ def test_an_ensemble_puts_blocks_of_unit_length_side_by_side_in_its_order(folder
     names = ("large-input", "siglip", "clip")
     images, found = pictures(7), ensemble(folder, *names)
     assert found.dims == [32, 40, 48]
-    assert found.views == [View(56, "bilinear"), View(32, "bicubic")]
-    said, told = found.images({**views(found, images)}), found.texts(TEXTS)
+    assert found.sizes == [56, 32]
+    said, told = found.images(sized(found, images)), found.texts(TEXTS)
     start = 0
     for name, dim in zip(names, found.dims, strict=True):
         block = slice(start, start + dim)
@@ -101,7 +101,7 @@ def test_teachers_of_other_tokenizers_are_each_fed_their_own_tokens(folder):
 
 def test_the_number_of_threads_changes_no_bit(folder):
     images, found = pictures(9), ensemble(folder, "clip", "large-input", batch=4)
-    seen, results = views(found, images), []
+    seen, results = sized(found, images), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         results.append((found.images(seen).tobytes(), found.texts(TEXTS).tobytes()))
