@@ -16,6 +16,7 @@ from captioners.core.errors import UserError
 from captioners.core.recipe import options_from
 from captioners.core.run_dir import RunDir
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
+from captioners.jobs.reinforce.estimate import estimate
 from captioners.jobs.reinforce.job import reinforce
 from captioners.reinforcement.augmentation import Augmentation, replay
 from captioners.reinforcement.contract import problems
@@ -313,3 +314,13 @@ def test_the_command_says_what_it_did_and_refuses_what_it_cannot_do(tmp_path, ca
     assert "allow_noncommercial=true" in capfd.readouterr().err
     assert command(["status", f"{tmp_path}/run"]) == 0
     assert RunDir(tmp_path / "run").ledger.find("reinforced", "0.tar", 0).counts.captioned == 3
+
+
+@pytest.mark.parametrize(("dtype", "layout", "n_aug"), [("float32", "split", 2), ("bfloat16", "legacy", 30)])
+def test_the_size_that_is_told_at_the_start_is_the_written_one(tmp_path, dtype, layout, n_aug):
+    captioned.write(tmp_path / "in", ("0.tar", "1.tar"), 60)
+    asked = recipe(tmp_path, dtype=dtype, layout=layout, n_aug=n_aug, batch=64)
+    source = asked.source.open()
+    told = estimate(asked, source.shards(), captioned.DIMS)
+    run = reinforce(asked)
+    assert told.samples == 120 and told.whole == pytest.approx(run.written, rel=0.03)
