@@ -24,7 +24,8 @@ def command(
         typer.Option(
             "--to",
             metavar="FORM",
-            help="Of a captioner: open_clip, huggingface, huggingface:ORG/NAME. Of a run: jsonl, parquet, huggingface.",
+            help="Of a captioner: open_clip, huggingface, huggingface:ORG/NAME. "
+            "Of a run: webdataset, sidecar, jsonl, parquet, huggingface.",
         ),
     ] = None,
 ) -> None:
@@ -32,7 +33,8 @@ def command(
 
     A captioner's folder holds weights, configuration, tokenizer, licences and digests, and needs nothing of this
     package. A run's captions are streamed, whatever their number, and may be chosen: select.n=5 select.by=diverse
-    select.where="num_tokens > 5 and not truncated". Killed, the same command goes on. Nothing is uploaded here.
+    select.where="num_tokens > 5 and not truncated". webdataset writes the run's shards again with their captions, to
+    train on, and sidecar the captions alone. Killed, the same command goes on. Nothing is uploaded here.
     """
     from captioners.jobs.export.quick import CaptionerAsked, asked
 
@@ -64,7 +66,15 @@ def _run(recipe: "ExportRecipe") -> None:
     manifest = exported.manifest
     typer.echo(_sum(manifest["samples"], "read", "images"))
     typer.echo(_sum(manifest["captions"], "rows", "captions"))
+    for note, count in manifest.get("notes", {}).items():
+        typer.echo(f"{count:,} {note}")
     left = [f"less {exported.folder}/left_out.jsonl"] if manifest["left_out"] else []
+    if recipe.to == "webdataset":
+        done(exported.folder, f"captioners verify {exported.folder} --target mobileclip-dr", *left)
+        return
+    if recipe.captioned:
+        done(exported.folder, *left)
+        return
     reader = {"jsonl": "json", "parquet": "parquet"}.get(recipe.to)
     named = f"'{exported.folder}'" if reader is None else f"'{reader}', data_files='{exported.folder}/captions-*'"
     done(exported.folder, f'python -c "from datasets import load_dataset; print(load_dataset({named}))"', *left)

@@ -45,7 +45,7 @@ VERBS: dict[str, dict[str, str]] = {
         "check": "Check a recipe or a path before anything runs.",
         "status": "Say how far a run is.",
         "show": "Show one sample of a run, and make its captions again.",
-        "verify": "Check a run against its own ledger.",
+        "verify": "Check a run by its ledger, or shards for a trainer.",
         "retry": "Try again what a run could not read.",
     },
     "Developers": {

@@ -40,13 +40,20 @@ class RunCaptions:
     """The captions of a run's finished units, through a `Select`."""
 
     def __init__(
-        self, run: RunDir, select: Select, scores: Sequence[str] = (), *, computable: Collection[str] = ()
+        self,
+        run: RunDir,
+        select: Select,
+        scores: Sequence[str] = (),
+        *,
+        computable: Collection[str] = (),
+        lists: Sequence[tuple[Collection[str], int]] = (),
     ) -> None:
         """Read the ledger, and refuse what cannot be had before any caption is read.
 
         Args:
             scores: to join although the selection does not ask for them. computable: scores that `measure` knows, for
                 messages.
+            lists: members and how many captions of them (see `Selection`).
 
         Raises:
             UserError: no captions; a mistake in the selection; a score that is not computed, with the command.
@@ -60,7 +67,7 @@ class RunCaptions:
         members = list(self._layers)
         self._everywhere = everywhere = set.intersection(*(set(found) for found in self._layers.values()))
         flags = self.units.flags
-        self.selection = Selection(select, members, everywhere, flags=flags, unknown=self._unknown)
+        self.selection = Selection(select, members, everywhere, flags=flags, lists=lists, unknown=self._unknown)
         if missing := [name for name in scores if name not in everywhere]:
             raise UserError("\n  ".join(f"scores: {self._unknown(name)}" for name in missing))
         asked = self.selection.names - {*COLUMNS, *FLAGS, *flags}

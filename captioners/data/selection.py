@@ -8,7 +8,6 @@ Only captions that the run's rules kept are ever taken. Whatever the rule, the s
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,7 +17,8 @@ from pydantic import Field, field_validator, model_validator
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import Options
 from captioners.core.where import Expression, Kind, parse
-from captioners.text.flags import Flag, words_of
+from captioners.data.farthest import farthest
+from captioners.text.flags import Flag
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,7 +31,6 @@ COLUMNS: Mapping[str, Kind] = {
 """What a condition may name of a row, besides flags and scores."""
 
 FLAGS: tuple[str, ...] = get_args(Flag)
-_MARKS = ".,;:!?\"'()[]{}«»“”‘’…-–—"
 
 
 class Select(Options):
@@ -105,12 +104,14 @@ class Selection:
         scores: Collection[str] = (),
         *,
         flags: Collection[str] = (),
+        lists: Sequence[tuple[Collection[str], int]] = (),
         unknown: Callable[[str], str] = lambda name: f"no column, flag or score is named '{name}'",
     ) -> None:
         """Read conditions and the file of samples to leave out.
 
         Args:
             members: in their order. scores: those that every member has. flags: known besides the usual ones.
+            lists: members and how many captions of them; a sample is taken if it has so many for each list.
             unknown: says what is wrong with another name.
 
         Raises:
@@ -127,6 +128,7 @@ class Selection:
         self._score = _parsed("select.score", select.score, names, "number", unknown, problems)
         if problems:
             raise UserError("\n  ".join(problems))
+        self._lists = [(np.array([self._members[name] for name in names]), n) for names, n in lists]
         self._exclude = _listed(select.exclude) if select.exclude is not None else frozenset[str]()
 
     @property
@@ -158,14 +160,15 @@ class Selection:
                 found.left.append(_left(shards, keys, first, columns, "excluded", f"it is in {self._select.exclude}"))
                 continue
             found.captions["unmet"] += len(kept) - len(good)
-            wanted = len(good) if self._select.n is None else self._select.n
-            if len(good) < max(wanted, 1):
+            parts = self._parts(good, member)
+            if any(len(part) < max(wanted, 1) for part, wanted in parts):
                 found.captions["too_few"] += len(good)
-                said = self._too_few(len(rows), len(kept), len(good))
+                said = self._too_few(rows, kept, good, member)
                 found.left.append(_left(shards, keys, first, columns, "too_few_captions", said))
                 continue
-            best = self._best(good, member, int(columns["index"][first]), value, texts)[:wanted]
-            found.captions["spare"] += len(good) - wanted
+            index = int(columns["index"][first])
+            best = [row for part, wanted in parts for row in self._best(part, wanted, member, index, value, texts)]
+            found.captions["spare"] += len(good) - len(best)
             taken += sorted(best, key=lambda row: (member[row], columns["draw"][row]))
             found.samples["taken"] += 1
         found.captions["taken"] = len(taken)
@@ -174,8 +177,14 @@ class Selection:
         found.rows = table.take(pa.array(taken, pa.int64())).drop_columns(["keep"])
         return found
 
-    def _best(self, good: Any, member: Any, index: int, value: Any, texts: Sequence[str]) -> list[int]:
-        """Return the rows `good` (by member and draw), the best first."""
+    def _parts(self, good: Any, member: Any) -> list[tuple[Any, int]]:
+        """Return the rows of each list, and how many of them are wanted."""
+        if not self._lists:
+            return [(good, len(good) if self._select.n is None else self._select.n)]
+        return [(self._of(names, good, member), n) for names, n in self._lists]
+
+    def _best(self, good: Any, wanted: int, member: Any, index: int, value: Any, texts: Sequence[str]) -> list[int]:
+        """Return so many of the rows `good` (by member and draw), the best first."""
         seen: Counter[int] = Counter()
         turn = {}
         for row in good.tolist():
@@ -184,10 +193,10 @@ class Selection:
             seen[one] += 1
         rows = sorted(turn, key=lambda row: turn[row])
         if self._select.by == "score":
-            return sorted(rows, key=lambda row: -value[row])
-        if self._select.by == "diverse" and self._select.n is not None and self._select.n < len(rows):
-            return farthest([texts[row] for row in rows], self._select.n, rows)
-        return rows
+            rows = sorted(rows, key=lambda row: -value[row])
+        elif self._select.by == "diverse" and wanted < len(rows):
+            rows = farthest([texts[row] for row in rows], wanted, rows)
+        return rows[:wanted]
 
     def _met(self, table: "pyarrow.Table") -> Any:
         import pyarrow.compute as pc
@@ -203,36 +212,22 @@ class Selection:
         value = self._score(_Columns(table, self._kinds), table.num_rows).to_numpy(zero_copy_only=False)
         return np.nan_to_num(np.asarray(value, dtype=np.float64), nan=-np.inf)
 
-    def _too_few(self, rows: int, kept: int, good: int) -> str:
-        wanted = f" of {self._select.n} wanted" if self._select.n else ""
-        lost = [f"{rows - kept} refused by the run's rules"] if rows > kept else []
-        lost += [f"{kept - good} that do not meet the condition"] if kept > good else []
-        return f"{good} caption{'' if good == 1 else 's'}{wanted}; it has {rows}{''.join(f', {one}' for one in lost)}"
+    def _too_few(self, rows: Any, kept: Any, good: Any, member: Any) -> str:
+        """Say how many captions a sample lacks; with lists, of the first one that is too short."""
+        names, wanted = next(
+            (one for one in self._lists if len(self._of(one[0], good, member)) < one[1]), (None, self._select.n)
+        )
+        if names is not None:
+            rows, kept, good = (self._of(names, one, member) for one in (rows, kept, good))
+        by = "" if names is None else f" by {', '.join(n for n, at in self._members.items() if at in names)}"
+        lost = [f"{len(rows) - len(kept)} refused by the run's rules"] if len(rows) > len(kept) else []
+        lost += [f"{len(kept) - len(good)} that do not meet the condition"] if len(kept) > len(good) else []
+        captions = f"{len(good)} caption{'' if len(good) == 1 else 's'}{f' of {wanted} wanted' if wanted else ''}{by}"
+        return f"{captions}; it has {len(rows)}{''.join(f', {one}' for one in lost)}"
 
-
-def farthest(texts: Sequence[str], n: int, names: Sequence[int]) -> list[int]:
-    """Return the names of `n` texts: the first, then again and again the one farthest from its nearest one taken.
-
-    Ties go to the earlier text. The distance of two is 1 - shared / all different words and pairs of words.
-    """
-    grams = [_grams(text) for text in texts]
-    taken = [0]
-    nearest = [_distance(grams[0], one) for one in grams]
-    while len(taken) < n:
-        best = max((at for at in range(len(texts)) if at not in taken), key=lambda at: (nearest[at], -at))
-        taken.append(best)
-        nearest = [min(before, _distance(grams[best], one)) for before, one in zip(nearest, grams, strict=True)]
-    return [names[at] for at in taken]
-
-
-def _grams(text: str) -> frozenset[tuple[str, ...]]:
-    words = [word for word in (word.strip(_MARKS) for word in words_of(text)) if word]
-    return frozenset([*((word,) for word in words), *pairwise(words)])
-
-
-def _distance(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
-    together = len(one | other)
-    return 1 - len(one & other) / together if together else 0.0
+    @staticmethod
+    def _of(names: Any, rows: Any, member: Any) -> Any:
+        return rows[np.isin(member[rows], names)]
 
 
 class _Columns(dict[str, Any]):

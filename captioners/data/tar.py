@@ -68,6 +68,10 @@ class TarWriter:
             info.mode = 0o644
             self._tar.addfile(info, io.BytesIO(members[extension]))
 
+    def drop(self) -> None:
+        """End without the `with` block's end: nothing appears."""
+        self.__exit__(GeneratorExit, None, None)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -87,14 +91,14 @@ class TarWriter:
 
 
 def check_key(key: str) -> None:
-    """Raise UserError unless every reader of webdataset shards takes `key` for one key, and for no path or metadata."""
+    """Raise UserError unless every reader of webdataset shards takes `key` for one key; it may lie in folders."""
     wrong = (
         "is empty"
         if not key
         else "has a dot, where readers end the key"
         if "." in key
-        else "has a slash, which makes it a path"
-        if "/" in key or "\\" in key
+        else "has a slash that leads nowhere, or a backslash"
+        if "\\" in key or not all(key.split("/"))
         else "has characters that cannot be printed or written as UTF-8"
         if not key.isprintable()  # surrogates are not printable, either
         else ""
@@ -123,7 +127,14 @@ class Member:
     """Where its bytes begin in the tar; None for a sparse file, whose bytes don't lie in one run."""
     unsafe: str = ""
     """Why its bytes are not handed out: a link, a device, a name that leads out of the archive. Empty: nothing."""
+    span: tuple[int, int] = (0, 0)
+    """Where its header begins in the tar and where the next one does: these bytes, by themselves, are a tar of it."""
     _info: tarfile.TarInfo | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def stored_name(self) -> str:
+        """Its name as other readers meet it: with a leading './', if there is one."""
+        return self.name if self._info is None else printable(self._info.name)
 
 
 @dataclass(frozen=True)
@@ -179,7 +190,7 @@ class TarReader:
                 yield self._cut(at, f"{printable(info.name)} is cut")
                 return
             if not info.isdir():
-                yield _member(info)
+                yield _member(info, (at, after))
             at = after
 
     def read(self, member: Member) -> bytes:
@@ -231,11 +242,11 @@ def _stored(info: tarfile.TarInfo) -> int:
     return 0 if info.issparse() else info.size
 
 
-def _member(info: tarfile.TarInfo) -> Member:
+def _member(info: tarfile.TarInfo, span: tuple[int, int]) -> Member:
     name = printable(info.name)
     while name.startswith("./"):
         name = name[2:]
-    return Member(name, info.size, None if info.issparse() else info.offset_data, _unsafe(info), info)
+    return Member(name, info.size, None if info.issparse() else info.offset_data, _unsafe(info), span, info)
 
 
 def _unsafe(info: tarfile.TarInfo) -> str:

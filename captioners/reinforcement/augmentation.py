@@ -137,17 +137,22 @@ def draw(augmentation: Augmentation, width: int, height: int, seed: int, image_s
     return [box, operations]
 
 
-def replay(image: Image.Image, params: list[Any], augmentation: Augmentation, size: Size | None = None) -> Image.Image:
-    """Return the augmented view of an RGB picture, of `size` px (the augmentation's own if None).
+def replay(
+    image: Image.Image,
+    params: list[Any],
+    augmentation: Augmentation,
+    size: Size | None = None,
+    interpolation: Interpolation | None = None,
+) -> Image.Image:
+    """Return the augmented view of an RGB picture, by a student's `size` and `interpolation` where they are given.
 
-    A student of another size sees the same box. Only `size`, `interpolation` and `num_ops` of the augmentation are
-    used. Raises UserError for parameters that are no draw of this picture.
+    A student of another size sees the same box. Raises UserError for parameters that are no draw of this picture.
     """
     box, operations = _checked(params, image, augmentation)
     top, left, tall, wide = box
     height, width = _sides(augmentation.size if size is None else size)
     view = image.crop((left, top, left + wide, top + tall))
-    view = view.resize((width, height), Image.Resampling[augmentation.interpolation.upper()])
+    view = view.resize((width, height), Image.Resampling[(interpolation or augmentation.interpolation).upper()])
     for index, magnitude in operations:
         view = _APPLY[OPERATIONS[index]](view, magnitude)
     return view

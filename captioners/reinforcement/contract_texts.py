@@ -37,7 +37,7 @@ def problems_of_texts(key: str, members: Mapping[str, bytes]) -> tuple[list[Prob
         value, problem = read_object(f"{key}.{SYN}", members[SYN])
         if problem is not None:
             return [*found, problem], captions
-        found += _syn(f"{key}.{SYN}", value)
+        found += problems_of_captions(f"{key}.{SYN}", value)
         captions = {
             name: len(texts) for name, texts in value.items() if is_syn_key(name) and isinstance(texts, list) and texts
         }
@@ -99,7 +99,8 @@ def _meta(key: str, members: Mapping[str, bytes]) -> list[Problem]:
     return found
 
 
-def _syn(name: str, value: Mapping[str, Any]) -> list[Problem]:
+def problems_of_captions(name: str, value: Mapping[str, Any]) -> list[Problem]:
+    """Return the traps of what `syn.json` holds."""
     found = []
     keys = [key for key in value if is_syn_key(key)]
     if not keys:

@@ -42,18 +42,19 @@ def legacy(image_emb: Rows, text_emb: Rows, syn: Mapping[str, Rows]) -> dict[str
     return {IMAGE: image_emb, TEXT: np.concatenate([text_emb, *syn.values()])}
 
 
-def text_rows(arrays: Mapping[str, Rows], ground_truth: int, key: str, synthetic: int) -> tuple[Rows, Rows]:
+def text_rows(arrays: Mapping[str, Rows], ground_truth: int, key: str | None, synthetic: int) -> tuple[Rows, Rows]:
     """Return the rows of the `ground_truth` captions and those of `key`'s `synthetic` ones, of either layout.
 
     As MobileCLIP2's trainer, which takes it for legacy where `text_emb` has more rows than ground-truth captions.
-    Raises UserError where rows and captions do not match, so that no caption meets another's embedding.
+    Without a key there are no rows of the second kind. Raises UserError where rows and captions do not match, so that
+    no caption meets another's embedding.
     """
     text = arrays.get(TEXT)
     if text is None:
         raise UserError(f"embeddings: {TEXT} is missing; embed the sample anew")
     old = len(text) > ground_truth
-    name = f"{TEXT} after the ground truth" if old else key + SUFFIX
-    rows = text[ground_truth:] if old else arrays.get(key + SUFFIX)
+    name = f"{TEXT} after the ground truth" if old else f"{key}{SUFFIX}"
+    rows = text[:0] if key is None else text[ground_truth:] if old else arrays.get(name)
     if rows is None:
         raise UserError(f"embeddings: {name} is missing; leave {key} out by its name, or embed the sample anew")
     for what, there, wanted in ((TEXT, len(text[:ground_truth]), ground_truth), (name, len(rows), synthetic)):

@@ -18,6 +18,31 @@ from captioners.reinforcement.members import (
     split_member,
 )
 
+MENDABLE = frozenset(
+    (
+        *(
+            "leading_dot",
+            "dotted_name",
+            "upper_case",
+            "image_name",
+            "not_contiguous",
+            "duplicate_member",
+            "duplicate_key",
+        ),
+        *(
+            "caption_key",
+            "reserved_key",
+            "emb_key",
+            "syn_key",
+            "overrides",
+            "not_an_object",
+            "unstripped",
+            "not_a_list",
+        ),
+    )
+)
+"""Traps that a shard written anew may not have any more."""
+
 _MOVED, _SOURCE_KEY = "moved", "source_key"
 
 
@@ -55,10 +80,9 @@ def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None
     """
     found = Mended(key, dict(members))
     _name_image(found)
-    if SYN in members:
-        _mend_captions(found)
-    if META in members or source_key is not None:
-        _mend_meta(found, source_key)
+    moved = _mend_captions(found) if SYN in members else {}
+    if META in members or source_key is not None or moved:
+        _mend_meta(found, source_key, moved)
     found.members = {name: found.members[name] for name in sorted(found.members)}
     return found
 
@@ -69,14 +93,18 @@ def safe_meta(value: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, An
     >>> safe_meta({"uid": "1", "caption": "a cat"}, {})
     {'uid': '1', 'cap_meta': {'moved': {'caption': 'a cat'}}}
     """
-    kept = {name: one for name, one in value.items() if name != META_KEY and reserved(name) is None}
     moved = {name: one for name, one in value.items() if reserved(name) is not None}
+    return _below({name: one for name, one in value.items() if name not in moved}, moved, ours)
+
+
+def _below(value: Mapping[str, Any], moved: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     before = value.get(META_KEY)
-    meta = dict(before) if isinstance(before, dict) else {_MOVED: {META_KEY: before}} if before is not None else {}
-    if moved:
-        meta[_MOVED] = {**meta.get(_MOVED, {}), **moved}
-    meta.update(ours)
-    return {**kept, META_KEY: meta} if meta else kept
+    if not isinstance(before, dict):
+        moved = {**moved, **({META_KEY: before} if before is not None else {})}
+        before = {}
+    others = before.get(_MOVED)
+    meta = {**before, **({_MOVED: {**(others if isinstance(others, dict) else {}), **moved}} if moved else {}), **ours}
+    return {**{name: one for name, one in value.items() if name != META_KEY}, **({META_KEY: meta} if meta else {})}
 
 
 def to_json(value: Any) -> bytes:
@@ -92,14 +120,18 @@ def _name_image(found: Mended) -> None:
         found.done.append(f".{others[0]} named .{IMAGE}")
 
 
-def _mend_captions(found: Mended) -> None:
+def _mend_captions(found: Mended) -> dict[str, Any]:
+    """Strip captions, and return what else stood in `syn.json`, where only captions belong."""
     value, problem = read_object("", found.members[SYN])
     if problem is not None:
-        return
-    better = {name: _stripped(texts) if is_syn_key(name) else texts for name, texts in value.items()}
+        return {}
+    moved = {name: one for name, one in value.items() if not is_syn_key(name) and "_captions" not in name}
+    better = {name: _stripped(one) if is_syn_key(name) else one for name, one in value.items() if name not in moved}
     if better != value:
         found.members[SYN] = to_json(better)
+    if any(better[name] != value[name] for name in better):
         found.done.append("captions stripped")
+    return moved
 
 
 def _stripped(texts: Any) -> Any:
@@ -111,21 +143,20 @@ def _stripped(texts: Any) -> Any:
     return [text.strip() if isinstance(text, str) else text for text in texts]
 
 
-def _mend_meta(found: Mended, source_key: str | None) -> None:
-    value: Any = {}
+def _mend_meta(found: Mended, source_key: str | None, more: Mapping[str, Any]) -> None:
+    value: dict[str, Any] = {}
     if META in found.members:
         value, problem = read_object("", found.members[META])
         if problem is not None and problem.trap != "not_an_object":
             return
         if problem is not None:
-            value = {META_KEY: {_MOVED: {META: json.loads(found.members[META])}}}
-            found.done.append("json made an object")
-    moved = [name for name in value if reserved(name) is not None]
+            more = {**more, META: json.loads(found.members[META])}
+    moved = {name: one for name, one in value.items() if reserved(name) is not None} | dict(more)
+    if not moved and source_key is None:
+        return
+    kept = {name: one for name, one in value.items() if name not in moved}
+    found.members[META] = to_json(_below(kept, moved, {} if source_key is None else {_SOURCE_KEY: source_key}))
     if moved:
         found.done.append(f"{', '.join(moved)} moved below {META_KEY}")
-    ours = {} if source_key is None else {_SOURCE_KEY: source_key}
     if source_key is not None:
         found.done.append("key renamed")
-    better = safe_meta(value, ours)
-    if META not in found.members or better != value or "json made an object" in found.done:
-        found.members[META] = to_json(better)

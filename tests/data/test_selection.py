@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.data.selection import Select, Selection, farthest
+from captioners.data.farthest import farthest
+from captioners.data.selection import Select, Selection
 
 MEMBERS = ("a", "b", "c")
 WORDS = ["red", "blue", "dog", "cat", "sits", "runs", "on", "under", "the", "a", "table", "tree"]

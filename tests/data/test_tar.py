@@ -61,7 +61,7 @@ def test_a_name_beyond_a_header_field_is_read_by_tarfile_and_by_us(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "key", ["", "a/b", "../a", "a\\b", ".hidden", "v1.0", "..", "a\nb", "a\0b", "\udcff"], ids=ascii
+    "key", ["", "/a", "a/", "a//b", "../a", "a\\b", ".hidden", "v1.0", "..", "a\nb", "a\0b", "\udcff"], ids=ascii
 )
 def test_a_key_that_readers_would_not_read_back_is_refused(tmp_path, key):
     with TarWriter(tmp_path / "one.tar") as tar:
@@ -79,6 +79,10 @@ def test_a_key_twice_and_a_strange_extension_are_refused(tmp_path):
         for extension in ("", ".jpg", "jpg.", "JPG", "a/b", "a b"):
             with pytest.raises(UserError, match="no extension"):
                 tar.add("b", {extension: b"x"})
+
+
+def test_a_key_may_lie_in_a_folder(tmp_path):
+    assert webdataset_reads(write(tmp_path / "one.tar", {"a/0001": {"jpg": b"x"}})) == {"a/0001": {"jpg": b"x"}}
 
 
 def test_nothing_appears_when_writing_fails(tmp_path):

@@ -315,9 +315,9 @@ def test_one_verb_tells_a_captioner_from_a_run(run, out, tmp_path):
         (
             [run.url],
             "open_clip",
-            "a run, whose captions export to huggingface, jsonl, parquet; open_clip is for a captioner",
+            "captions export to huggingface, jsonl, parquet, sidecar, webdataset; open_clip is for a captioner",
         ),
-        ([run.url], None, "say what its captions become: --to huggingface, jsonl, parquet"),
+        ([run.url], None, "say what its captions become: --to huggingface, jsonl, parquet, sidecar, webdataset"),
         ([run.url], "sidecat", "no export form is named 'sidecat'"),
         (["random-tiny"], "parquet", "a captioner, which exports to open_clip, huggingface; parquet is for a run's"),
         (["random-tiny", "select.n=1"], None, "options are for a run's captions"),

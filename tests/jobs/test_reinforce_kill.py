@@ -10,7 +10,7 @@ from tests.jobs import reinforce_kills as runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SHARDS, SAMPLES = 20, 250
-POINTS = ("before_data", "after_data", "before_entry", "after_entry", "published")
+POINTS = ("before_data", "after_data", "before_entry", "published", "after_entry")
 
 
 @pytest.fixture(scope="module")

@@ -93,8 +93,8 @@ def test_draws_replayed_equal_torchvision_through_json():
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"])
 def test_a_student_of_another_size_sees_the_same_box(interpolation):
     image, params = photo(), draw(DEFAULT, 320, 240, 0, SHA, 3)
-    student = Augmentation(interpolation=interpolation)
-    ours = replay(image, params, student, (160, 192))
+    ours = replay(image, params, DEFAULT, (160, 192), interpolation)
+    assert same(ours, replay(image, params, Augmentation(interpolation=interpolation), (160, 192)))
     assert ours.size == (192, 160)
     assert same(ours, replayed_by_torchvision(image, params, (160, 192), interpolation))
 

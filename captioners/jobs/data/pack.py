@@ -1,6 +1,7 @@
 """Pack any source into webdataset shards: the images' bytes untouched, captions and meta beside them.
 
-    OUT/00000.tar          KEY.jpg (or what the bytes are), KEY.txt the first caption, KEY.json meta and all captions
+    OUT/00000.tar          KEY.jpg (or what the bytes are), KEY.txt the first caption, KEY.json meta and all captions;
+                           lines of MobileCLIP's generator come back as KEY.syn.json, KEY.paug.json and KEY.npz
     OUT/sizes.json         {"00000.tar": samples, ...}
     OUT/quarantine.jsonl   what could not be packed, a line each, with its reason; only if there is any
 
@@ -13,7 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
@@ -25,7 +26,9 @@ from captioners.data.inputs import local_root
 from captioners.data.recognise import recognise
 from captioners.data.source import Sample, SourceOptions, Unreadable
 from captioners.data.tar import TarWriter
+from captioners.data.texts import BadSampleError
 from captioners.images.formats import extension_of
+from captioners.reinforcement.lines import members_of
 
 _UNFIT = re.compile(r"[./\\\s]")
 
@@ -100,10 +103,10 @@ def _write(
     with ExitStack() as stack:
         tar: TarWriter | None = None
         shard_ends = stack.enter_context(ExitStack())
-        for row in rows:
+        for found in rows:
             packed.read += 1
-            extension = extension_of(row.image) if isinstance(row, Sample) else None
-            if not isinstance(row, Sample) or extension is None:
+            row, extension, members = _fit(found)
+            if not isinstance(row, Sample):
                 bad = bad or stack.enter_context((part / "quarantine.jsonl").open("w", encoding="utf-8"))
                 record = _record(row)
                 packed.reasons[record["reason"]] += 1
@@ -119,12 +122,28 @@ def _write(
             key = _free_key(row.key, taken)
             packed.renamed += key != row.key
             packed.captioned += bool(row.captions)
-            tar.add(key, {extension: row.image} | _texts(row, key))
+            tar.add(key, {extension: row.image} | _texts(row, key) | members)
             packed.sizes[tar.path.name] += 1
         shard_ends.close()
         if tar is not None:
             say(f"{tar.path.name}: {packed.sizes[tar.path.name]:,} samples")
     return first_error
+
+
+def _fit(row: Sample | Unreadable) -> tuple[Sample | Unreadable, str, dict[str, bytes]]:
+    """Return a sample with its picture's extension and the members that its meta makes, or why there is none."""
+    if isinstance(row, Unreadable):
+        return row, "", {}
+    reason, said = "not_an_image", f"not a picture of a known format (it starts with {row.image[:8]!r})"
+    extension = extension_of(row.image)
+    if extension is not None:
+        try:
+            members, meta = members_of(row.meta)
+            return replace(row, meta=meta), extension, members
+        except BadSampleError as error:
+            reason, said = error.reason, str(error)
+    said = f"{row.name}: {said}"
+    return Unreadable(shard=row.shard, key=row.key, index=row.index, reason=reason, error=said), "", {}
 
 
 def _texts(sample: Sample, key: str) -> dict[str, bytes]:
@@ -140,12 +159,9 @@ def _texts(sample: Sample, key: str) -> dict[str, bytes]:
     return members
 
 
-def _record(row: Sample | Unreadable) -> dict[str, Any]:
-    if isinstance(row, Unreadable):
-        offset = {"offset": row.offset} if row.offset is not None else {}
-        return {"shard": row.shard, "key": row.key, "reason": row.reason, "error": row.error} | offset
-    said = f"{row.name}: not a picture of a known format (it starts with {row.image[:8]!r})"
-    return {"shard": row.shard, "key": row.key, "reason": "not_an_image", "error": said}
+def _record(row: Unreadable) -> dict[str, Any]:
+    offset = {"offset": row.offset} if row.offset is not None else {}
+    return {"shard": row.shard, "key": row.key, "reason": row.reason, "error": row.error} | offset
 
 
 def _free_key(key: str, taken: set[str]) -> str:

@@ -15,7 +15,7 @@ from captioners.core.errors import UserError
 
 LEFT_OUT = "left_out.jsonl"
 _STATE, _LOCK = ".state.json", ".lock"
-_SUMS = ("samples", "captions", "members", "flags", "reasons")
+_SUMS = ("samples", "captions", "members", "flags", "reasons", "notes")
 
 
 @dataclass
@@ -38,6 +38,8 @@ class State:
     """Flag -> captions taken that have it."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Reason -> samples left out."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What the form noticed -> how often."""
 
 
 class Draft:

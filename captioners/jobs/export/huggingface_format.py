@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from captioners.data.run_captions import SelectedUnit
 from captioners.jobs.export.card import dataset_card
 from captioners.jobs.export.files import ParquetFiles
-from captioners.jobs.export.format import Task, formats
+from captioners.jobs.export.format import Added, Task, formats
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,9 +30,9 @@ class HuggingfaceFormat:
         # The schema that tells `datasets` of pictures; for other readers it changes nothing.
         self._schema = features.arrow_schema
 
-    def add(self, unit: SelectedUnit, table: "pyarrow.Table") -> dict[str, int]:  # noqa: ARG002
+    def add(self, unit: SelectedUnit, table: "pyarrow.Table") -> Added:  # noqa: ARG002
         """Take a unit's rows."""
-        return _below_data(self._files.add(table.cast(self._schema)))
+        return Added(finished=_below_data(self._files.add(table.cast(self._schema))))
 
     def close(self) -> dict[str, int]:
         """Finish the last file."""

@@ -11,7 +11,7 @@ command runs again, and the result has the same bytes as if it had not been kill
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +25,7 @@ from captioners.core.stopping import stoppable
 from captioners.data.run_captions import RunCaptions, SelectedUnit
 from captioners.data.run_pictures import RunPictures
 from captioners.jobs.export.by_image import by_image, image_schema
+from captioners.jobs.export.captions import keys_of, lists_of
 from captioners.jobs.export.draft import LEFT_OUT, Draft, State
 from captioners.jobs.export.format import Format, Task, formats
 from captioners.jobs.export.manifest import manifest_of
@@ -32,6 +33,8 @@ from captioners.jobs.recipes.export import ExportRecipe
 from captioners.metrics.caption_score import caption_scores
 
 MANIFEST = "manifest.json"
+_LOST = {"picture_gone": "picture_gone", "shard_unfinished": "unfinished"}
+"""Reason of a sample that a form lost -> its name in the sums, where that is not `unfit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,9 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
         InterruptedRunError: stopped; the same command goes on.
     """
     run, form, draft = open_run(recipe.run), formats.get(recipe.to), Draft(recipe.output)
-    found = RunCaptions(run, recipe.select, recipe.scores, computable=caption_scores.names())
+    keys = keys_of(recipe.tags, run.layers()) if recipe.captioned else {}
+    lists = lists_of(keys, recipe.select, run.layers())
+    found = RunCaptions(run, recipe.select, recipe.scores, computable=caption_scores.names(), lists=lists)
     _refuse_unfinished(recipe, found)
     schema = image_schema(found.schema, found.scores, recipe.images) if recipe.rows == "image" else found.schema
     with draft.alone(), stoppable():
@@ -59,14 +64,14 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
         if state.files:
             say(f"going on behind {state.files[-1]['name']}, which an earlier start finished")
         resumed = [str(one["name"]) for one in state.files]
-        task = Task(folder=draft.folder, recipe=recipe, run=run, schema=schema, resumed=resumed)
+        task = Task(folder=draft.folder, recipe=recipe, run=run, units=found.units, schema=schema, resumed=resumed)
         writer = form(task)
         try:
             _write(found, draft, state, task, writer, say)
             if not state.captions["taken"]:
                 shutil.rmtree(draft.folder)
                 raise UserError(f"{recipe.run}: not one caption is left to export ({_told(state.captions)})")
-            manifest = manifest_of(recipe, found, state, schema.names)
+            manifest = manifest_of(recipe, found, state, schema.names, keys)
             writer.describe(manifest)
             draft.write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         except KeyboardInterrupt:
@@ -85,22 +90,26 @@ def _write(
     pictures = RunPictures(task.run) if task.recipe.images else None
     with (draft.folder / LEFT_OUT).open("ab") as left:
 
-        def keep(finished: dict[str, int]) -> None:
+        def keep(finished: Mapping[str, int]) -> None:
             if finished:
                 left.flush()
                 draft.keep(state, finished, left.tell())
-                say("\n".join(f"{name}: {rows:,} rows" for name, rows in finished.items()))
+                noun = "samples" if task.recipe.captioned else "rows"
+                say("\n".join(f"{name}: {rows:,} {noun}" for name, rows in finished.items()))
 
         left.truncate(state.left_size)
         for unit in found.selected(state.units):
             table, lost = unit.rows, list[dict[str, Any]]()
             if task.recipe.rows == "image":
                 table, lost = by_image(unit.rows, task.schema, found.scores, pictures)
+            added = writer.add(unit, table)
+            lost = [*lost, *added.lost]
             _count(state, unit, lost)
+            state.notes.update({note: count for note, count in added.notes.items() if count})
             records = sorted([*unit.left, *lost], key=lambda one: (one["index"], one["key"]))
             left.writelines(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in records)
             state.units = unit.unit.number + 1
-            keep(writer.add(unit, table))
+            keep(added.finished)
             faults.point("after_unit")
         keep(writer.close())
         empty = not left.tell()
@@ -109,7 +118,7 @@ def _write(
 
 
 def _count(state: State, unit: SelectedUnit, lost: Sequence[dict[str, Any]]) -> None:
-    """Add a unit to the sums; what has lost its picture is not taken after all."""
+    """Add a unit to the sums; what has lost its picture, or cannot be written, is not taken after all."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -117,10 +126,11 @@ def _count(state: State, unit: SelectedUnit, lost: Sequence[dict[str, Any]]) -> 
     rows = unit.rows.filter(pc.invert(gone))
     state.samples.update(unit.samples)
     state.captions.update(unit.captions)
-    if lost:
-        less = unit.rows.num_rows - rows.num_rows
-        state.samples.update(taken=-len(lost), picture_gone=len(lost))
-        state.captions.update(taken=-less, picture_gone=less)
+    counts = Counter(unit.rows["index"].to_pylist()) if lost else Counter[int]()
+    for one in lost:
+        why, less = _LOST.get(one["reason"], "unfit"), counts[one["index"]]
+        state.samples.update({"taken": -1, why: 1})
+        state.captions.update({"taken": -less, why: less})
     state.members.update(rows["member"].to_pylist())
     state.flags.update(pc.list_flatten(rows["flags"]).to_pylist())
     state.reasons.update(one["reason"] for one in [*unit.left, *lost])

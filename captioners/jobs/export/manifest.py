@@ -3,7 +3,7 @@
 No time, host or path stands in it: the same captions, selected the same way, give the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -18,11 +18,14 @@ from captioners.jobs.recipes.export import ExportRecipe
 from captioners.kinds.catalogue import find
 
 
-def manifest_of(recipe: ExportRecipe, found: RunCaptions, state: State, columns: Sequence[str]) -> dict[str, Any]:
+def manifest_of(
+    recipe: ExportRecipe, found: RunCaptions, state: State, columns: Sequence[str], keys: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """Return the manifest of an export that has read every unit; `columns` are those of its rows.
 
-    `samples`: read = taken + excluded + too_few + quarantined (+ picture_gone). `captions`: rows = taken + refused (by
-    the run's rules) + excluded + unmet (the condition) + too_few (of samples that cannot have n) + spare (beyond n).
+    `keys`: of captions in whole samples -> the members that wrote them. `samples`: read = taken + excluded + too_few +
+    quarantined (+ picture_gone, unfit for the form, unfinished shards). `captions`: rows = taken + refused (by rules of
+    the run) + excluded + unmet (the condition) + too_few (of samples that cannot have n) + spare (beyond n), and so on.
     """
     units, select = found.units, recipe.select.model_dump(mode="json")
     select["exclude"] = state.samples["excluded"] if recipe.select.exclude is not None else None
@@ -30,13 +33,12 @@ def manifest_of(recipe: ExportRecipe, found: RunCaptions, state: State, columns:
     members = [_member(layer, state.members[layer.name]) for layer in units.layers]
     return {
         "format": recipe.to,
-        "rows": recipe.rows,
-        "images": recipe.images,
-        "columns": list(columns),
+        **_shape(recipe, columns, keys),
         "samples": _sums(state.samples, "read"),
         "captions": _sums(state.captions, "rows"),
         "left_out": dict(sorted(state.reasons.items())),
         "flags": dict(sorted(state.flags.items())),
+        **({"notes": dict(sorted(state.notes.items()))} if state.notes else {}),
         "members": members,
         "select": select,
         "scores": {name: _score(found, name) for name in found.scores},
@@ -47,6 +49,12 @@ def manifest_of(recipe: ExportRecipe, found: RunCaptions, state: State, columns:
         "captioners": version("captioners"),
         "files": state.files,
     }
+
+
+def _shape(recipe: ExportRecipe, columns: Sequence[str], keys: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    if recipe.captioned:
+        return {"rows": "sample", "keys": {key: list(members) for key, members in keys.items()}}
+    return {"rows": recipe.rows, "images": recipe.images, "columns": list(columns)}
 
 
 def _sums(counted: Any, whole: str) -> dict[str, int]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from captioners.data.run_captions import SelectedUnit
 from captioners.jobs.export.files import Files, JsonLines, ParquetFiles
-from captioners.jobs.export.format import Task, formats
+from captioners.jobs.export.format import Added, Format, Task, formats
+from captioners.jobs.export.sample_lines import SampleLines
 
 if TYPE_CHECKING:
     import pyarrow
@@ -19,9 +20,9 @@ class _Plain:
     def __init__(self, task: Task) -> None:
         self._files = self.files(task.folder, "captions", task.recipe.file_mb, len(task.resumed))
 
-    def add(self, unit: SelectedUnit, table: "pyarrow.Table") -> dict[str, int]:  # noqa: ARG002
+    def add(self, unit: SelectedUnit, table: "pyarrow.Table") -> Added:  # noqa: ARG002
         """Take a unit's rows."""
-        return self._files.add(table)
+        return Added(finished=self._files.add(table))
 
     def close(self) -> dict[str, int]:
         """Finish the last file."""
@@ -42,8 +43,13 @@ class ParquetFormat(_Plain):
     files = ParquetFiles
 
 
-@formats.register("jsonl")
 class JsonlFormat(_Plain):
     """Files of JSON, an object a line for each caption or image."""
 
     files = JsonLines
+
+
+@formats.register("jsonl")
+def jsonl(task: Task) -> Format:
+    """Return the form of rows, or of whole samples, as the recipe's `rows` says."""
+    return SampleLines(task) if task.recipe.captioned else JsonlFormat(task)

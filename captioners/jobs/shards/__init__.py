@@ -1,0 +1,1 @@
+"""Look after sets of shards."""
