@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -20,8 +21,9 @@ from captioners.jobs.reinforce.estimate import estimate
 from captioners.jobs.reinforce.job import reinforce
 from captioners.reinforcement.augmentation import Augmentation, replay
 from captioners.reinforcement.contract import problems
+from captioners.reinforcement.dataset import ReinforcedDataset, StudentTransform
 from captioners.reinforcement.teacher_options import TeacherOptions
-from captioners.reinforcement.teachers import open_teacher
+from captioners.reinforcement.teachers import Ensemble, open_teacher
 from tests.jobs import captioned
 
 NAMES = ("00/0.tar", "01/0.tar", "01/1.tar")
@@ -324,3 +326,40 @@ def test_the_size_that_is_told_at_the_start_is_the_written_one(tmp_path, dtype, 
     told = estimate(asked, source.shards(), captioned.DIMS)
     run = reinforce(asked)
     assert told.samples == 120 and told.whole == pytest.approx(run.written, rel=0.03)
+
+
+def test_a_stored_augmentation_replayed_is_what_the_teachers_saw_bit_for_bit(tmp_path, monkeypatch):
+    seen, images = {32: [], 48: []}, Ensemble.images
+
+    def spy(self, pixels):
+        for size in pixels:
+            seen[size] += list(pixels[size].copy())
+        return images(self, pixels)
+
+    monkeypatch.setattr(Ensemble, "images", spy)
+    captioned.write(tmp_path / "in", ("0.tar",), 6)
+    reinforce(recipe(tmp_path))
+    for size, teachers_saw in seen.items():
+        replayed = []
+        for _, members in shards(tmp_path / "run")["0.tar"]:
+            image = Image.open(io.BytesIO(members["jpg"])).convert("RGBA").convert("RGB")
+            for params in json.loads(members["paug.json"])["param_aug"]:
+                replayed.append(np.asarray(replay(image, params, Augmentation(size=32), size)).transpose(2, 0, 1))
+        assert np.array_equal(np.stack(teachers_saw), np.stack(replayed))
+        assert not np.array_equal(teachers_saw[0], teachers_saw[1]), "each is drawn for itself"
+
+
+def test_what_is_written_passes_verify_and_trains_a_student_that_sees_what_its_teacher_saw(made, capfd):
+    folder, _ = made
+    assert command(["verify", f"{folder}/run/shards", "--target", "mobileclip-dr"]) == 0, capfd.readouterr()
+    teacher = teacher_of("tiny")
+    tokenize = open_clip.SimpleTokenizer(context_length=77)
+    dataset = ReinforcedDataset([f"{folder}/run/shards"], tokenize, StudentTransform(size=32))
+    assert len(dataset) == 33
+    for number in range(len(dataset)):
+        example = dataset[number]
+        with torch.inference_mode():
+            seen = torch.nn.functional.normalize(teacher.model.encode_image(example.image[None]), dim=-1)[0]
+            read = torch.nn.functional.normalize(teacher.model.encode_text(example.text[None]), dim=-1)[0]
+        assert (seen - example.image_emb[:48]).abs().max() < 1e-5
+        assert (read - example.text_emb[:48]).abs().max() < 1e-5
