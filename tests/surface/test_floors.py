@@ -49,7 +49,7 @@ OUTSIDE_ROOMS = {
 }
 
 JOBS_OF_JOBS = {
-    "bench": {"generate"},  # it times the parts of `generate` by themselves
+    "bench": {"generate", "reinforce"},  # it times their parts by themselves
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
     "demo": {"compare", "data", "generate", "runs", "train"},  # the whole loop: one job after another, and measured
