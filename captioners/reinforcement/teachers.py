@@ -5,9 +5,11 @@ picture comes to that size is the augmentation's to say, so that it can be repla
 one thread, so the number of threads changes no bit of a result.
 """
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
@@ -149,7 +151,7 @@ def open_teacher(options: TeacherOptions, device: torch.device) -> Teacher:
 
     try:
         # open_clip draws weights before it loads them: from nobody's random state but ours.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _quiet(options.random):
             torch.manual_seed(options.seed or 0)
             if options.random and options.name in TINY:
                 model, tokenizer = _tiny(options.name)
@@ -164,6 +166,19 @@ def open_teacher(options: TeacherOptions, device: torch.device) -> Teacher:
         said = (str(error).splitlines() or [type(error).__name__])[0][:_SAID]
         raise UserError(f"teacher {options.called}: open_clip cannot open it ({said}); are its weights here?") from None
     return Teacher(options, model, tokenizer, device)
+
+
+@contextmanager
+def _quiet(random: bool) -> Iterator[None]:
+    """Keep open_clip from warning that weights are random, which is what was asked for."""
+    logger = logging.getLogger()
+    level = logger.level
+    if random:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _weights(options: TeacherOptions) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from captioners.core.errors import CaptionersError
 from captioners.data.raw_samples import RawSample, raw_samples
 from captioners.data.source import Shard
+from captioners.data.webdataset_source import WebdatasetSource
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.reinforcement.contract import SYN, is_syn_key
 from captioners.reinforcement.contract_texts import read_object
@@ -33,15 +34,8 @@ def estimate(recipe: ReinforceRecipe, shards: Sequence[Shard], dims: Sequence[in
     if not shards:
         return None
     source, first = recipe.source.open(), shards[0]
-    captions: dict[str, int] = {}
     try:
-        with source.open_shard(first) as file:
-            for raw in raw_samples(file, first.path):
-                if isinstance(raw, RawSample) and SYN in raw.members:
-                    found, _ = read_object(SYN, raw.members[SYN])
-                    captions = {k: len(v) for k, v in found.items() if is_syn_key(k) and isinstance(v, list)}
-                    break
-        samples = source.count(first)
+        captions, samples = captions_of(source, first), source.count(first)
     except CaptionersError:
         return None  # what is wrong with it is said in its turn
     if not captions or not samples or (recipe.layout == "legacy" and len(captions) > 1):
@@ -52,6 +46,16 @@ def estimate(recipe: ReinforceRecipe, shards: Sequence[Shard], dims: Sequence[in
     counted = [shard.count for shard in shards if shard.count is not None]
     known = sum(counted) if len(counted) == len(shards) else round(samples * total / first.size)
     return Estimate(known, added, total + known * added)
+
+
+def captions_of(source: WebdatasetSource, shard: Shard) -> dict[str, int]:
+    """Return how many captions the first sample of a shard has by key; none where no sample has any."""
+    with source.open_shard(shard) as file:
+        for raw in raw_samples(file, shard.path):
+            if isinstance(raw, RawSample) and SYN in raw.members:
+                found, _ = read_object(SYN, raw.members[SYN])
+                return {key: len(texts) for key, texts in found.items() if is_syn_key(key) and isinstance(texts, list)}
+    return {}
 
 
 def _bytes(size: int) -> str:
