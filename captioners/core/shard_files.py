@@ -22,6 +22,8 @@ from captioners.core.run_dir import RunDir
 from captioners.core.stopping import shielded
 
 SHARDS, ATTEMPTS = "shards", "attempts"
+REINFORCED = "reinforced"
+"""The layer of a run that writes shards."""
 
 
 def commit_shard(

@@ -314,7 +314,10 @@ def test_the_command_says_what_it_did_and_refuses_what_it_cannot_do(tmp_path, ca
     assert command([*arguments, f"teachers={captioned.TEACHERS}"]) == 0 and "nothing is left" in capfd.readouterr().out
     assert command([*arguments, "allow_noncommercial=false"]) == 1
     assert "allow_noncommercial=true" in capfd.readouterr().err
-    assert command(["status", f"{tmp_path}/run"]) == 0
+    assert command(["status", f"{tmp_path}/run"]) == 0 and command(["verify", f"{tmp_path}/run"]) == 0
+    (tmp_path / "run/shards/0.tar").write_bytes(b"x")
+    capfd.readouterr()
+    assert command(["verify", f"{tmp_path}/run"]) == 2 and "has changed since it was written" in capfd.readouterr().err
     assert RunDir(tmp_path / "run").ledger.find("reinforced", "0.tar", 0).counts.captioned == 3
 
 

@@ -18,7 +18,7 @@ from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import Failed, failed_units
-from captioners.core.shard_files import SHARDS, clear_attempts, publish
+from captioners.core.shard_files import REINFORCED, SHARDS, clear_attempts, publish
 from captioners.core.stopping import stoppable
 from captioners.executors.budget import Budget
 from captioners.executors.claims import Claims
@@ -26,7 +26,7 @@ from captioners.executors.roller import Roller
 from captioners.executors.watch import WINDOW, Watch
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.jobs.reinforce.estimate import estimate
-from captioners.jobs.reinforce.setup import LAYER, Started, start
+from captioners.jobs.reinforce.setup import Started, start
 from captioners.jobs.reinforce.station import Station
 from captioners.jobs.reinforce.worker import Setting, Task, work
 from captioners.reinforcement.set_files import INFO, set_files
@@ -80,7 +80,7 @@ def reinforce(
         publish(run, run.entries())
         table = run.table()
         done = sums.whole_shards(table)
-        tasks = [Task(0, shard) for shard in started.shards if (LAYER, shard.path) not in done]
+        tasks = [Task(0, shard) for shard in started.shards if (REINFORCED, shard.path) not in done]
         watch = Watch(tasks, sums.last_shards(run.ledger, table, WINDOW), recipe.quarantine_ceiling, show)
         say(_plan(recipe, started, tasks))
         setting = Setting(
@@ -94,7 +94,7 @@ def reinforce(
             Budget(recipe, run.ledger).check()
         try:
             with Leases(run.place) as leases, Roller(run.place) as roller:
-                claims = Claims(run, tasks, [[LAYER]], leases, done=watch.finished, say=say)
+                claims = Claims(run, tasks, [[REINFORCED]], leases, done=watch.finished, say=say)
                 executor.run(work, setting, claims, roller.heard(watch), say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None
@@ -133,7 +133,7 @@ def _finished(started: Started, progress: Progress) -> ReinforceRun:
         run.place.write(LEFT_OUT, b"".join(files))
     table = run.table()
     found = ReinforceRun(run.url, len(started.shards), started.frozen, progress, Counts())
-    found.counts = sums.by_layer(table).get(LAYER, Counts())
+    found.counts = sums.by_layer(table).get(REINFORCED, Counts())
     for lost in sums.quarantine(table):
         found.reasons[lost.reason] = lost.count, run.example(lost.unit, lost.reason)
     found.quarantined = max(sums.lost_shares(table))

@@ -11,7 +11,7 @@ from captioners.core.errors import UserError
 from captioners.core.layers import Layer
 from captioners.core.recipe import resolved
 from captioners.core.run_dir import RunDir
-from captioners.core.shard_files import SHARDS
+from captioners.core.shard_files import REINFORCED, SHARDS
 from captioners.data import run_start
 from captioners.data.source import Shard
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
@@ -20,7 +20,6 @@ from captioners.reinforcement.augmentation import as_config
 from captioners.reinforcement.set_files import CONFIG, wrapped_config
 from captioners.reinforcement.teachers import Ensemble
 
-LAYER = "reinforced"
 SEMANTICS = 1
 """Raised when what is written of the same input changes."""
 
@@ -92,7 +91,7 @@ def layer_of(recipe: ReinforceRecipe, ensemble: Ensemble) -> Layer:
         "seed": recipe.seed,
     }
     facts = {"teachers": [teacher.called for teacher in recipe.teachers], "package": version("captioners")}
-    return Layer(name=LAYER, draws=1, meaning=meaning, facts=facts)
+    return Layer(name=REINFORCED, draws=1, meaning=meaning, facts=facts)
 
 
 def config_of(recipe: ReinforceRecipe, ensemble: Ensemble) -> str:
