@@ -73,7 +73,7 @@ def work(
         ensemble = station.opened(partial(load, recipe, setting.batch, rank))
         with (
             Heartbeat(recipe.patience_s, log.error) as heart,
-            ThreadPoolExecutor(recipe.decode_threads or threads_of(recipe.workers)) as pool,
+            ThreadPoolExecutor(recipe.decode_threads or threads_of(1)) as pool,
         ):
             worker = Worker(setting, ensemble, pool, tell, heart)
             for task in heart.resting(tasks):
