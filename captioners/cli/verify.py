@@ -93,6 +93,6 @@ def _shards(given: str, target: str, fix: bool) -> None:
     said = f"{traps:,} trap{'' if traps == 1 else 's'}" if traps else f"nothing that {target} would trip over"
     typer.echo(f"\n{found.shards:,} shards, {found.samples:,} samples: {said}")
     if traps:
-        if not fix:
+        if found.mendable:
             done(None, f"captioners verify {given} --target {target} --fix")
         raise typer.Exit(1)

@@ -267,6 +267,16 @@ def test_shards_that_moved_are_named_and_a_changed_picture_is_told(tmp_path, out
     assert manifest["samples"] == {"read": 2, "taken": 1, "picture_gone": 1}
 
 
+def test_shards_at_an_address_are_read_where_they_are(web, tmp_path, out):
+    # fsspec's own local file system stands for a store: streamed in blocks, stamped, never copied.
+    export(tar_run(tmp_path / "far", f"local://{web}"), out)
+    export(tar_run(tmp_path / "near", web), tmp_path / "b" / "out")
+    for shard in WEB:
+        assert (out / shard).read_bytes() == (tmp_path / "b" / "out" / shard).read_bytes()
+    with pytest.raises(UserError, match=r"gone/00/0000.tar: is not there any more"):
+        export(tar_run(tmp_path / "again", web), tmp_path / "c", f"input=local://{tmp_path}/gone")
+
+
 def test_a_run_over_another_source_becomes_shards_as_well(tmp_path, out):
     run = make_run(tmp_path, drawn=4, members=1)
     balanced(export(run, out))

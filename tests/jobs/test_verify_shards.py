@@ -12,7 +12,7 @@ from captioners.reinforcement.augmentation import Augmentation, as_config
 from captioners.reinforcement.set_files import set_files, wrapped_config
 from tests.data.tars import foreign
 from tests.reinforcement.reference import read_shard
-from tests.reinforcement.samples import captioned, npz, reinforced, table
+from tests.reinforcement.samples import BOX, captioned, npz, reinforced, table
 
 TARGET = "mobileclip-dr"
 JPG = b"\xff\xd8\xff picture"
@@ -78,6 +78,13 @@ BETWEEN = [
     ("caption_key", entries(a=captioned(json=b'{"caption": "x"}')), "a.json", True),
     ("emb_key", entries(a=captioned(json=b'{"member": 1}')), "a.json", True),
     ("not_an_object", entries(a=captioned(json=b"[1]")), "a.json", True),
+    (
+        "paug",
+        entries(a=reinforced(json=None, paug_json=json.dumps({"param_aug": str([BOX] * 3)}).encode())),
+        "a.paug.json",
+        True,
+    ),
+    ("paug", entries(a=reinforced(json=None, paug_json=b'{"param_aug": "x"}')), "a.paug.json", False),
     ("not_json", entries(a=captioned(json=b"{")), "a.json", False),
     ("not_utf8", entries(a=captioned(txt=b"\xe9", json=None)), "a.txt", False),
     ("unstripped", entries(a=captioned(syn_json=b'{"syn_text": [" a dog"]}', json=None)), "a.syn.json", True),
