@@ -11,7 +11,8 @@ from captioners.core.errors import UserError
 if TYPE_CHECKING:
     from captioners.jobs.shards.verify import Trap
 
-_SHOWN = 3
+_SHOWN = 20
+"""Lines of one trap; the rest is counted."""
 
 
 def command(

@@ -199,7 +199,9 @@ def test_captions_of_before_stay_and_embeddings_without_ours_are_told(tmp_path, 
     with pytest.raises(UserError, match="not one caption is left"):
         export(run, out)
     manifest = export(run, out, "tags={broad: ours}")
-    assert any("captioners reinforce adds them" in note for note in manifest["notes"])
+    (note,) = manifest["notes"]
+    assert "captioners reinforce adds them" in note
+    assert "--dataset-reinforcement-syn-text-key-regex '^(syn_text)$'" in note
     (one,) = read_shard(out / "0.tar")
     assert one["syn_text"] == ["a dog", "a black dog"]
     assert one["syn_text_ours"] == [caption("a", "broad", 0), caption("a", "broad", 1)]

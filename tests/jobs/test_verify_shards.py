@@ -233,7 +233,7 @@ def test_a_part_of_a_folder_writes_no_list_anew(pair):
 
 def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     many = [
-        (f"{n:04d}.{name}", data) for n in range(9) for name, data in captioned(jpg=None, png=JPG, json=None).items()
+        (f"{n:04d}.{name}", data) for n in range(26) for name, data in captioned(jpg=None, png=JPG, json=None).items()
     ]
     written(tmp_path / "s", many)
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 1
@@ -241,10 +241,10 @@ def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     assert "image_name: 0.tar: 0000.png: " in said.err
     assert "rename it to .jpg" in said.err
     assert "image_name: 6 more" in said.err
-    assert "1 shards, 9 samples: 9 traps" in said.out
+    assert "1 shards, 26 samples: 26 traps" in said.out
     assert "--fix" in said.out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET, "--fix"]) == 0
-    assert "mended: 0.tar: .png named .jpg (9x)" in capsys.readouterr().out
+    assert "mended: 0.tar: .png named .jpg (26x)" in capsys.readouterr().out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 0
 
 
