@@ -163,9 +163,8 @@ class Composer:
         value: dict[str, Any] = {}
         if META in original.members:
             value = _object(f"{original.key}.{META}", original.members[META])
-        for name in value:
-            if reserved(name) is not None:
-                notes[f"samples had {name!r} in their json, which would mislead readers and is in cap_meta now"] += 1
+        moved = sum(reserved(name) is not None for name in value)
+        notes["fields of json would mislead MobileCLIP's reader (caption, *emb*, ...) and moved to cap_meta"] += moved
         ours: dict[str, Any] = {
             key: {name: [row[of] for row in rows if row["member"] in members] for name, of in _PROVENANCE}
             for key, members in self._keys.items()
