@@ -1,12 +1,11 @@
 """The rules of the contract for augmentations and embeddings: what is there, and that all lengths agree."""
 
-import gzip
-import io
-import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from captioners.core.errors import UserError
 from captioners.reinforcement.contract_texts import read_object
+from captioners.reinforcement.embeddings import unpacked
 from captioners.reinforcement.members import (
     AUG,
     AUG_KEY,
@@ -20,18 +19,9 @@ from captioners.reinforcement.members import (
     Problem,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-
+_PICKLED = ("allow_pickle", "weights only", "weights_only")
+_REGEX = "--dataset-reinforcement-syn-text-key-regex"
 _AGAIN = "make the embeddings again (captioners reinforce)"
-
-
-class UnreadableArraysError(Exception):
-    """Embeddings that cannot be read, or only by running what somebody packed into them."""
-
-    def __init__(self, trap: str, what: str) -> None:
-        super().__init__(what)
-        self.trap = trap
 
 
 def problems_of_arrays(key: str, members: Mapping[str, bytes], captions: Mapping[str, int]) -> list[Problem]:
@@ -50,13 +40,19 @@ def problems_of_arrays(key: str, members: Mapping[str, bytes], captions: Mapping
     for extension in files:
         name = f"{key}.{extension}"
         try:
-            arrays = _read(extension, members[extension])
-        except UnreadableArraysError as error:
-            remedy = "write plain arrays of numbers" if error.trap == "pickled" else _AGAIN
-            found.append(Problem(error.trap, name, str(error), remedy))
+            arrays = unpacked(name, members[extension])
+        except UserError as error:
+            found.append(_unreadable(name, str(error)))
         else:
             found += _lengths(name, arrays, augmentations, captions)
     return found
+
+
+def _unreadable(name: str, said: str) -> Problem:
+    what = said.removeprefix(f"{name}: ").partition(";")[0]
+    if any(word in said.lower() for word in _PICKLED):
+        return Problem("pickled", name, "holds pickled objects, which run code when read: not read", _AGAIN)
+    return Problem("unreadable_emb", name, what, _AGAIN)
 
 
 def _augmentations(name: str, data: bytes) -> tuple[int | None, list[Problem]]:
@@ -130,8 +126,20 @@ def _lengths(
         )
         found.append(problem("legacy_keys", f"{what} are taken for those of any key"))
     for key, count in captions.items():
-        found += [problem(*one) for one in _of_captions(key, count, rows, legacy)]
+        for trap, what in _of_captions(key, count, rows, legacy):
+            remedy = f"{_AGAIN}, or train with {_REGEX} '{regex_of(captions, rows)}'"
+            found.append(Problem(trap, name, what, remedy if trap == "emb_missing" else _AGAIN))
     return found
+
+
+def regex_of(captions: Iterable[str], arrays: Iterable[str]) -> str:
+    """Return the regular expression of the keys of captions that have embeddings, for the trainer to keep to.
+
+    >>> regex_of(["syn_text", "syn_text_b"], ["image_emb", "syn_text_emb"])
+    '^(syn_text)$'
+    """
+    there = set(arrays)
+    return f"^({'|'.join(key for key in captions if f'{key}{EMB}' in there)})$"
 
 
 def _of_captions(key: str, count: int, rows: Mapping[str, int], legacy: bool) -> list[tuple[str, str]]:
@@ -154,46 +162,3 @@ def _finite(array: Any) -> bool:
     import numpy as np
 
     return bool(np.isfinite(array).all())
-
-
-def _read(extension: str, data: bytes) -> "dict[str, np.ndarray[Any, Any]]":
-    """Return the arrays of a member, none of them unpickled."""
-    return _npz(data) if extension == NPZ else _pth(data)
-
-
-def _npz(data: bytes) -> "dict[str, np.ndarray[Any, Any]]":
-    import numpy as np
-
-    if not data.startswith(b"PK"):
-        raise UnreadableArraysError("unreadable_emb", f"is no file of numpy arrays (it starts with {data[:8]!r})")
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # a hostile zip makes numpy raise nearly anything
-        if "pickle" in str(error).lower():
-            raise UnreadableArraysError(
-                "pickled", "holds pickled objects, which run code when read; not read"
-            ) from None
-        raise UnreadableArraysError("unreadable_emb", f"is no file of numpy arrays ({_said(error)})") from None
-
-
-def _pth(data: bytes) -> "dict[str, np.ndarray[Any, Any]]":
-    import torch
-
-    try:
-        found = torch.load(io.BytesIO(gzip.decompress(data)), map_location="cpu", weights_only=True)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableArraysError("unreadable_emb", f"is no whole gzip ({_said(error)})") from None
-    except Exception as error:
-        if "weights_only" in str(error).lower() or "weights only" in str(error).lower():
-            raise UnreadableArraysError(
-                "pickled", "holds pickled objects, which run code when read; not read"
-            ) from None
-        raise UnreadableArraysError("unreadable_emb", f"is not what torch.save writes ({_said(error)})") from None
-    if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
-        raise UnreadableArraysError("unreadable_emb", "holds no tensors by name")
-    return {str(name): one.to(torch.float32).numpy() for name, one in found.items()}
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:80] or type(error).__name__

@@ -87,18 +87,23 @@ def read(name: str, data: bytes) -> dict[str, Rows]:
 
     Raises UserError, with the member's name, for anything else that the bytes may be.
     """
-    if not name.endswith(("npz", "pth.gz")):
-        raise UserError(f"{name}: embeddings are .npz or .pth.gz files; rename it, or leave it out")
-    try:
-        found = _read_npz(data) if name.endswith("npz") else _read_pth_gz(data)
-    except Exception as error:  # foreign bytes make zip, gzip, numpy and torch raise nearly anything, MemoryError too
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{name}: not readable as embeddings ({said}); embed the sample anew") from error
+    found = unpacked(name, data)
     for key, rows in found.items():
         if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
             wrong = "numbers that are not finite" if rows.ndim == 2 and rows.size else f"the shape {rows.shape}"
             raise UserError(f"{name}: {key} has {wrong}; it is [rows, D], finite: embed the sample anew")
     return found
+
+
+def unpacked(name: str, data: bytes) -> dict[str, Rows]:
+    """Return the float32 arrays of a member, whatever their shapes and values. Raises as `read` does for bad bytes."""
+    if not name.endswith(("npz", "pth.gz")):
+        raise UserError(f"{name}: embeddings are .npz or .pth.gz files; rename it, or leave it out")
+    try:
+        return _read_npz(data) if name.endswith("npz") else _read_pth_gz(data)
+    except Exception as error:  # foreign bytes make zip, gzip, numpy and torch raise nearly anything, MemoryError too
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{name}: not readable as embeddings ({said}); embed the sample anew") from error
 
 
 def _read_npz(data: bytes) -> dict[str, Rows]:

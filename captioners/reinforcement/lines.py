@@ -10,6 +10,7 @@ from typing import Any
 
 from captioners.data.texts import BadSampleError
 from captioners.reinforcement.contract_texts import read_object
+from captioners.reinforcement.embeddings import to_npz
 from captioners.reinforcement.members import (
     AUG,
     AUG_KEY,
@@ -72,7 +73,7 @@ def members_of(fields: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, A
         else:
             left[name] = value
     if arrays:
-        members[NPZ] = _npz(arrays)
+        members[NPZ] = to_npz(arrays)
     if not captions:
         return members, left
     members[SYN] = to_json(captions)
@@ -103,16 +104,6 @@ def _array(name: str, value: Any) -> Any:
         return np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError):
         raise BadSampleError("bad_line", f"{name} is no table of numbers, and its name says embeddings") from None
-
-
-def _npz(arrays: Mapping[str, Any]) -> bytes:
-    import io
-
-    import numpy as np
-
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
 
 
 def _text(name: str, data: bytes) -> str:

@@ -15,15 +15,6 @@ from captioners.reinforcement.members import Problem
 
 SIZES, MANIFEST, INFO, CONFIG = "sizes.json", "manifest.jsonl", "info.json", "config.json"
 
-IMAGE_AUGMENTATION: Mapping[str, Any] = {
-    "normalize": {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]},
-    "rand_augment": {"enable": True, "p": 1.0},
-    "random_resized_crop": {"interpolation": "bicubic", "size": 224},
-    "to_rgb": {"enable": True},
-    "to_tensor": {"enable": True},
-}
-"""What the published sets were augmented by, in the words of their config.json."""
-
 
 def set_files(shards: Mapping[str, int], name: str, date: str) -> dict[str, str]:
     r"""Return name -> text of the files beside a set's shards.
@@ -52,7 +43,7 @@ def set_files(shards: Mapping[str, int], name: str, date: str) -> dict[str, str]
 
 
 def wrapped_config(
-    image_augmentation: Mapping[str, Any] = IMAGE_AUGMENTATION,
+    image_augmentation: Mapping[str, Any],
     *,
     model_name: str = "",
     pretrained: str = "",

@@ -199,7 +199,9 @@ def test_captions_of_before_stay_and_embeddings_without_ours_are_told(tmp_path, 
     with pytest.raises(UserError, match="not one caption is left"):
         export(run, out)
     manifest = export(run, out, "tags={broad: ours}")
-    assert any("captioners reinforce adds them" in note for note in manifest["notes"])
+    (note,) = manifest["notes"]
+    assert "captioners reinforce adds them" in note
+    assert "--dataset-reinforcement-syn-text-key-regex '^(syn_text)$'" in note
     (one,) = read_shard(out / "0.tar")
     assert one["syn_text"] == ["a dog", "a black dog"]
     assert one["syn_text_ours"] == [caption("a", "broad", 0), caption("a", "broad", 1)]
@@ -265,6 +267,16 @@ def test_shards_that_moved_are_named_and_a_changed_picture_is_told(tmp_path, out
     (tmp_path / "moved/0.tar").write_bytes(data)
     manifest = balanced(export(run, out.with_name("changed"), f"input={tmp_path / 'moved'}"))
     assert manifest["samples"] == {"read": 2, "taken": 1, "picture_gone": 1}
+
+
+def test_shards_at_an_address_are_read_where_they_are(web, tmp_path, out):
+    # fsspec's own local file system stands for a store: streamed in blocks, stamped, never copied.
+    export(tar_run(tmp_path / "far", f"local://{web}"), out)
+    export(tar_run(tmp_path / "near", web), tmp_path / "b" / "out")
+    for shard in WEB:
+        assert (out / shard).read_bytes() == (tmp_path / "b" / "out" / shard).read_bytes()
+    with pytest.raises(UserError, match=r"gone/00/0000.tar: is not there any more"):
+        export(tar_run(tmp_path / "again", web), tmp_path / "c", f"input=local://{tmp_path}/gone")
 
 
 def test_a_run_over_another_source_becomes_shards_as_well(tmp_path, out):

@@ -8,10 +8,11 @@ import pytest
 from captioners.cli.main import run as command
 from captioners.core.errors import NotFoundError
 from captioners.jobs.shards.verify import verify_shards
-from captioners.reinforcement.set_files import IMAGE_AUGMENTATION, set_files, wrapped_config
+from captioners.reinforcement.augmentation import Augmentation, as_config
+from captioners.reinforcement.set_files import set_files, wrapped_config
 from tests.data.tars import foreign
 from tests.reinforcement.reference import read_shard
-from tests.reinforcement.samples import captioned, npz, reinforced, table
+from tests.reinforcement.samples import BOX, captioned, npz, reinforced, table
 
 TARGET = "mobileclip-dr"
 JPG = b"\xff\xd8\xff picture"
@@ -77,6 +78,13 @@ BETWEEN = [
     ("caption_key", entries(a=captioned(json=b'{"caption": "x"}')), "a.json", True),
     ("emb_key", entries(a=captioned(json=b'{"member": 1}')), "a.json", True),
     ("not_an_object", entries(a=captioned(json=b"[1]")), "a.json", True),
+    (
+        "paug",
+        entries(a=reinforced(json=None, paug_json=json.dumps({"param_aug": str([BOX] * 3)}).encode())),
+        "a.paug.json",
+        True,
+    ),
+    ("paug", entries(a=reinforced(json=None, paug_json=b'{"param_aug": "x"}')), "a.paug.json", False),
     ("not_json", entries(a=captioned(json=b"{")), "a.json", False),
     ("not_utf8", entries(a=captioned(txt=b"\xe9", json=None)), "a.txt", False),
     ("unstripped", entries(a=captioned(syn_json=b'{"syn_text": [" a dog"]}', json=None)), "a.syn.json", True),
@@ -166,7 +174,9 @@ def pair(tmp_path):
     """Two shards in two folders, with all that belongs beside them."""
     for folder in ("00", "01"):
         written(tmp_path / folder, GOOD)
-    files = set_files({"00/0.tar": 2, "01/0.tar": 2}, "pair", "2026-01-02T03:04:05") | {"config.json": wrapped_config()}
+    files = set_files({"00/0.tar": 2, "01/0.tar": 2}, "pair", "2026-01-02T03:04:05") | {
+        "config.json": wrapped_config(as_config(Augmentation()))
+    }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -187,7 +197,7 @@ def test_files_beside_that_are_right(pair):
         ("info.json", '"name"\n"lengths"\n"totalLength"\n"date"', "info"),
         ("info.json", '{"lengths": {"00/0.tar": "7"}}', "info"),
         ("info.json", '{"lengths": {"00/0.tar": "2"}, "totalLength": "4"}', "info"),
-        ("config.json", json.dumps(dict(IMAGE_AUGMENTATION)), "config"),
+        ("config.json", json.dumps(as_config(Augmentation())), "config"),
     ],
 )
 def test_files_beside_that_are_wrong_are_told_and_written_again(pair, name, text, trap):
@@ -223,7 +233,7 @@ def test_a_part_of_a_folder_writes_no_list_anew(pair):
 
 def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     many = [
-        (f"{n:04d}.{name}", data) for n in range(9) for name, data in captioned(jpg=None, png=JPG, json=None).items()
+        (f"{n:04d}.{name}", data) for n in range(26) for name, data in captioned(jpg=None, png=JPG, json=None).items()
     ]
     written(tmp_path / "s", many)
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 1
@@ -231,10 +241,10 @@ def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     assert "image_name: 0.tar: 0000.png: " in said.err
     assert "rename it to .jpg" in said.err
     assert "image_name: 6 more" in said.err
-    assert "1 shards, 9 samples: 9 traps" in said.out
+    assert "1 shards, 26 samples: 26 traps" in said.out
     assert "--fix" in said.out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET, "--fix"]) == 0
-    assert "mended: 0.tar: .png named .jpg (9x)" in capsys.readouterr().out
+    assert "mended: 0.tar: .png named .jpg (26x)" in capsys.readouterr().out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 0
 
 

@@ -13,6 +13,7 @@ from captioners.jobs.export.captioned import CaptionedShards, Row, TarFile
 from captioners.jobs.export.captions import Whole
 from captioners.jobs.export.format import formats
 from captioners.jobs.export.originals import Original
+from captioners.reinforcement.augmentation import Augmentation, as_config
 from captioners.reinforcement.set_files import CONFIG, wrapped_config
 
 
@@ -33,4 +34,4 @@ class WebdatasetFormat(CaptionedShards):
     def describe(self, manifest: Mapping[str, Any]) -> None:
         """Write what stands beside, and a configuration for training with teachers online."""
         super().describe(manifest)
-        (self._folder / CONFIG).write_text(wrapped_config(), encoding="utf-8")
+        (self._folder / CONFIG).write_text(wrapped_config(as_config(Augmentation())), encoding="utf-8")
