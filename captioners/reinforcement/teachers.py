@@ -88,7 +88,7 @@ class Teacher:
     def _encoded(self, how: str, given: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found: Tensor = getattr(self.model, how)(given)
-        return F.normalize(found.float(), dim=-1).cpu()
+        return F.normalize(found.float(), dim=-1)
 
 
 class Ensemble:
@@ -127,7 +127,7 @@ class Ensemble:
             count = -(-len(given) // self.batch)
             chunks = torch.tensor_split(given, count)
             encoded = map(encode, chunks) if teacher.device.type != "cpu" else _threaded(encode, chunks)
-            blocks.append(torch.cat(list(encoded)).numpy())
+            blocks.append(torch.cat(list(encoded)).cpu().numpy())  # the one wait for a GPU
         return np.concatenate(blocks, axis=1)
 
 

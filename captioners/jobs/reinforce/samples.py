@@ -56,7 +56,7 @@ class Prepared:
     members: dict[str, bytes]
     """Those that stay as they are."""
     crops: dict[int, NDArray[np.uint8]]
-    """Input size -> [n_aug, 3, size, size]; empty where the sample has its image embeddings already."""
+    """Input size -> [n_aug, 3, size, size], until they are in their group's; none where `known` has its embeddings."""
     texts: list[str]
     """The caption that came with it, then those of each key that lacks embeddings."""
     captions: dict[str, int]

@@ -1,7 +1,7 @@
 """One shard as a stream: samples are read, decoded and augmented ahead, embedded in groups, and packed behind.
 
 A group's crops are one flat list, and so are its captions; each sample takes its rows out again by counting. Threads
-prepare the next group and pack the last one while the teachers are at work; order and groups depend on the shard alone.
+prepare the next groups and pack the last one while the teachers are at work; groups depend on the shard alone.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.jobs.reinforce import samples
 from captioners.jobs.reinforce.samples import Prepared, UnfitError
 from captioners.reinforcement.embeddings import Rows
-from captioners.reinforcement.teachers import Ensemble
+from captioners.reinforcement.teachers import Ensemble, Pixels
 
 _CHUNKS = 8
 """Batches of crops in a group, about: enough for threads to share, few enough to hold."""
@@ -57,7 +57,8 @@ class ShardStream:
         """Yield each sample of a shard in its order: with all its members, or why it has to stay out."""
         group = max(1, round(_CHUNKS * self.ensemble.batch / self.recipe.n_aug))
         prepared = self._waited(_ahead(self.pool, self._prepare, raws, group))
-        encoded = (one for many in _groups(prepared, group) for one in self._encode(many))
+        joined = self._waited(_ahead(self.pool, self._join, _groups(prepared, group), 2))
+        encoded = (one for many in joined for one in self._encode(*many))
         return self._waited(_ahead(self.pool, self._finish, encoded, group))
 
     def _prepare(self, raw: RawSample | Unreadable) -> Prepared | Refused:
@@ -68,16 +69,22 @@ class ShardStream:
         except samples.UNFIT as error:
             return samples.unfit(raw, error)
 
-    def _encode(self, group: list[Prepared | Refused]) -> "list[tuple[Prepared, Rows | None, Rows] | Refused]":
+    def _join(self, group: list[Prepared | Refused]) -> tuple[list[Prepared | Refused], dict[int, Pixels]]:
+        """Put the crops of a group into one list of each size, by samples; none where no sample has any."""
+        crops = [one.crops for one in group if isinstance(one, Prepared) and one.crops]
+        joined = {size: np.concatenate([one[size] for one in crops]) for size in self.ensemble.sizes} if crops else {}
+        for one in crops:
+            one.clear()
+        return group, joined
+
+    def _encode(
+        self, group: list[Prepared | Refused], pixels: dict[int, Pixels]
+    ) -> "list[tuple[Prepared, Rows | None, Rows] | Refused]":
         """Embed a group of samples; each comes back with the rows of its crops, if it has any, and of its captions."""
         good = [one for one in group if isinstance(one, Prepared)]
-        pictured = [one for one in good if one.crops]
         with self.clock.at("encoding"):
             texts = self.ensemble.texts([text for one in good for text in one.texts]) if good else None
-            images = None
-            if pictured:
-                sizes = self.ensemble.sizes
-                images = self.ensemble.images({s: np.concatenate([one.crops[s] for one in pictured]) for s in sizes})
+            images = self.ensemble.images(pixels) if pixels else None
         self.beat()
         self.images += len(good)
         crop = text = 0
@@ -88,10 +95,9 @@ class ShardStream:
                 continue
             assert texts is not None
             mine = None
-            if one.crops:
+            if not one.known:
                 assert images is not None
                 mine, crop = images[crop : crop + self.recipe.n_aug], crop + self.recipe.n_aug
-                one.crops.clear()
             found.append((one, mine, texts[text : text + len(one.texts)]))
             text += len(one.texts)
         self.captions += text
