@@ -53,7 +53,7 @@ class ImageAugmentation(Options):
         try:
             self.drawn_from()
         except UserError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error).removeprefix("image_augmentation: ")) from None
         return self
 
     def drawn_from(self) -> Augmentation:
