@@ -10,6 +10,7 @@ scores/MEMBER/SCORE/SHARD.PART.parquet      scores of single captions (core/scor
 ledger/MEMBER/SHARD.PART.json    one entry per finished unit
 segments/000000.parquet          many such entries, rolled together
 leases/ failed/ canary/ logs/    who is at what, what is set aside, what workers said
+shards/ attempts/                what a run of `reinforce` writes (core/shard_files.py)
 """
 
 import json

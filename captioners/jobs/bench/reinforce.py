@@ -61,6 +61,8 @@ class ReinforceReport:
     environment: dict[str, Any]
     rounds: list[tuple[float, float]] = field(default_factory=list)
     """(teachers alone, whole job)."""
+    processor: list[tuple[float, float]] = field(default_factory=list)
+    """The same in processor seconds of this process, in which others' work on the machine does not count."""
     augmenting: float = 0.0
     """Processor seconds of a crop: its share of reading and decoding, the draw, the replay."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -70,6 +72,11 @@ class ReinforceReport:
     def ratio(self) -> float:
         """The whole job's rate over the teachers' own, the median over rounds."""
         return statistics.median(alone / whole for alone, whole in self.rounds)
+
+    @property
+    def processor_ratio(self) -> float:
+        """The teachers' own processor time over the whole job's: its rate where it waits for nothing else."""
+        return statistics.median(alone / whole for alone, whole in self.processor)
 
     def lines(self) -> list[str]:
         """Return what people read."""
@@ -82,6 +89,7 @@ class ReinforceReport:
             f"{_CAPTIONS + 1} captions, {len(self.rounds)} rounds in turns",
             f"teachers alone {rates[0]:.2f} pictures/s, whole job {rates[1]:.2f} pictures/s ({crops:.1f} crops/s)",
             f"the whole job runs at {self.ratio:.3f} of the teachers' own rate; {shares}",
+            f"by processor time, {self.processor_ratio:.3f}",
             f"decoding and augmenting: {1 / self.augmenting:.0f} crops/s a core",
         ]
 
@@ -109,15 +117,22 @@ def bench_reinforce(options: BenchReinforceOptions, say: Callable[[str], None]) 
         ready = [samples.prepare(raw, recipe, ensemble.sizes) for raw in _good(raw_samples(file, shard.name))]
     report.augmenting = (time.process_time() - began) / (count * options.augmentations)
     for number in range(options.rounds + 1):
+        marks = [time.process_time()]
         alone = _alone(ensemble, ready)
+        marks.append(time.process_time())
         whole, seconds = _whole(recipe, ensemble, shard, folder / "out.tar", _threads(options))
+        marks.append(time.process_time())
         if not number:
             continue  # it warms both up
         report.rounds.append((alone, whole))
+        report.processor.append((marks[1] - marks[0], marks[2] - marks[1]))
         for name, spent in seconds.items():
             report.seconds[name] = report.seconds.get(name, 0.0) + spent
         say(f"round {number}: teachers alone {alone:.2f} s, whole job {whole:.2f} s: {alone / whole:.3f} of the rate")
-    (folder / "bench.json").write_text(json.dumps({**asdict(report), "ratio": report.ratio}, indent=1) + "\n")
+    (folder / "bench.json").write_text(
+        json.dumps({**asdict(report), "ratio": report.ratio, "processor_ratio": report.processor_ratio}, indent=1)
+        + "\n"
+    )
     return report, folder
 
 
