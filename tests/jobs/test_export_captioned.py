@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from captioners.cli.main import run as command
-from captioners.core.errors import RecipeError, UserError
+from captioners.core.errors import InterruptedRunError, RecipeError, UserError
 from captioners.core.recipe import options_from
 from captioners.jobs.export.job import export_run
 from captioners.jobs.recipes.export import ExportRecipe
@@ -308,6 +308,30 @@ def test_a_killed_export_goes_on_behind_its_last_shard(run, out, tmp_path):
     assert (out / "00/0000.tar").stat().st_mtime_ns == before
     export(run, tmp_path / "undisturbed" / "out")
     assert tree(out) == tree(tmp_path / "undisturbed" / "out")
+
+
+def test_an_export_to_s3_sends_shards_as_they_are_finished_and_goes_on(run, s3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = options_from(ExportRecipe, {"run": run.url, "to": "webdataset", "output": f"{s3.url}/sets/out"}, [])
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError, match="stopped behind 1 file; run the same command again"):
+        export_run(recipe, stop)
+    assert s3.keys() == ["sets/out/00/0000.tar"], "a shard is there whole; the manifest is not"
+    s3.proxy.log.clear()
+    said = []
+    assert export_run(recipe, said.append).folder == f"{s3.url}/sets/out"
+    assert said[0] == "going on behind 00/0000.tar, which an earlier start finished"
+    assert not s3.proxy.asked("PUT", "00/0000.tar")
+    assert s3.proxy.log[-1][0].object.endswith("/manifest.json")
+    export(run, tmp_path / "out")
+    sent = s3.keys()
+    assert {key.removeprefix("sets/out/"): s3.get(key) for key in sent} == tree(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(UserError, match="an export is there already"):
+        export_run(recipe)
 
 
 # ---------------------------------------------------------------------------------------------------- other forms

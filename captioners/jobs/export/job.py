@@ -26,13 +26,12 @@ from captioners.data.run_captions import RunCaptions, SelectedUnit
 from captioners.data.run_pictures import RunPictures
 from captioners.jobs.export.by_image import by_image, image_schema
 from captioners.jobs.export.captions import keys_of, lists_of
-from captioners.jobs.export.draft import LEFT_OUT, Draft, State
+from captioners.jobs.export.draft import LEFT_OUT, MANIFEST, Draft, State, draft_of
 from captioners.jobs.export.format import Format, Task, formats
 from captioners.jobs.export.manifest import manifest_of
 from captioners.jobs.recipes.export import ExportRecipe
 from captioners.metrics.caption_score import caption_scores
 
-MANIFEST = "manifest.json"
 _LOST = {"picture_gone": "picture_gone", "shard_unfinished": "unfinished"}
 """Reason of a sample that a form lost -> its name in the sums, where that is not `unfit`."""
 
@@ -41,7 +40,8 @@ _LOST = {"picture_gone": "picture_gone", "shard_unfinished": "unfinished"}
 class Exported:
     """What was exported."""
 
-    folder: Path
+    folder: Path | str
+    """An address where it is in a store."""
     manifest: dict[str, Any]
 
 
@@ -53,7 +53,7 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
             run that is not finished, an output that is not free, or nothing that is left to write.
         InterruptedRunError: stopped; the same command goes on.
     """
-    run, form, draft = open_run(recipe.run), formats.get(recipe.to), Draft(recipe.output)
+    run, form, draft = open_run(recipe.run), formats.get(recipe.to), draft_of(recipe.output)
     keys = keys_of(recipe.tags, run.layers()) if recipe.captioned else {}
     lists = lists_of(keys, recipe.select, run.layers())
     found = RunCaptions(run, recipe.select, recipe.scores, computable=caption_scores.names(), lists=lists)
@@ -81,7 +81,7 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
             writer.drop()
         faults.point("before_publish")
         draft.publish()
-    return Exported(folder=draft.target, manifest=manifest)
+    return Exported(folder=draft.where, manifest=manifest)
 
 
 def _write(
