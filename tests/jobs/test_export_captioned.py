@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from base64 import b64decode
+from base64 import b64decode, b64encode
 
 import numpy as np
 import pytest
@@ -289,6 +289,27 @@ def test_a_run_over_another_source_becomes_shards_as_well(tmp_path, out):
         assert len(one["syn_text"]) == 2
 
 
+def test_lines_of_the_generator_keep_the_captions_they_had(tmp_path, out):
+    fields = [
+        {"uid": f"{n}", "text": "x", "url": "u", "syn_text": ["a"], "image": b64encode(picture(n)).decode()}
+        for n in range(3)
+    ]
+    fields[1]["image_emb"] = "H4sIAAAA"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "lines.jsonl").write_text("".join(json.dumps(one) + "\n" for one in fields))
+    columns = {"caption_column": "text", "key_column": "uid"}
+    run = tar_run(tmp_path, tmp_path / "in", kind="jsonl", **columns)
+    balanced(export(run, out, "tags={broad: ours}", "image_names=jpg"))
+    found = read_shard(out / "lines_jsonl_00000.tar")
+    assert [one["uid"] for one in found] == ["0", "2"]
+    assert [one["syn_text"] for one in found] == [["a"], ["a"]]
+    assert found[1]["syn_text_ours"] == [caption("2", "broad", n) for n in range(2)]
+    assert found[1]["image"] == picture(2)
+    (left,) = read_jsonl(out / "left_out.jsonl")
+    assert (left["key"], left["reason"]) == ("1", "unfit")
+    assert "pickle" in left["error"]
+
+
 # ---------------------------------------------------------------------------------------------------- kill and resume
 
 
@@ -388,6 +409,8 @@ def test_the_command_says_what_to_do_next(run, out, capsys):
     said = capsys.readouterr().out
     assert "16 images = 16 taken\n32 captions = 32 taken\n" in said
     assert f"next:    captioners verify {out} --target mobileclip-dr" in said
+    assert command(["export", run.url, "--to", "sidecar", "--out", str(out.with_name("side"))]) == 0
+    assert f"joined('SHARDS', '{out.with_name('side')}')" in capsys.readouterr().out
 
 
 @needs_photos
