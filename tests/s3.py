@@ -1,6 +1,7 @@
 """A real S3 server on loopback (moto) behind a small proxy that can refuse, throttle, expire, cut and kill."""
 
 import http.client
+import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,6 +126,7 @@ def serving():
     """A server with a proxy before it: yields the proxy and its address."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()

@@ -18,7 +18,7 @@ class Alarm:
     """One alarm."""
 
     name: str
-    """same_caption, blind or placeholder."""
+    """same_caption, nothing_kept, blind or placeholder."""
     member: str
     shard: str
     text: str

@@ -89,6 +89,7 @@ _BY_CODE: dict[str, Reason] = {
             *("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "TokenRefreshRequired"),
             *("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "InvalidSecurity"),
             *("RequestTimeTooSkewed", "AuthFailure", "ExpiredTokenError"),
+            "400",  # botocore's name for a 400 without a body: what a HEAD gets for an expired token
         ),
         "credentials",
     ),

@@ -7,9 +7,7 @@ another actor is asked for.
 
 import asyncio
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,8 +15,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from captioners.core.errors import InterruptedRunError, UserError, WorkerOutError
+from captioners.core.errors import InterruptedRunError, WorkerOutError
 from captioners.executors.local import portable
+from captioners.executors.ray_cluster import connect, package
 from captioners.executors.tasks import (
     LOOK_EVERY_S,
     MOST_DEATHS,
@@ -27,14 +26,6 @@ from captioners.executors.tasks import (
     all_out,
     too_many_deaths,
 )
-
-
-def _package() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UserError("executor ray needs the package ray: pip install 'captioners[ray]'") from None
-    return ray
 
 
 class _Desk:
@@ -148,10 +139,10 @@ class Ray:
         """Do all tasks of a source; see `Executor`."""
         if not source.left:
             return
-        ray = _package()
+        ray = package()
         mine = not ray.is_initialized()
         if mine:
-            _connect(ray, self.address, notice)
+            connect(ray, self.address, notice)
         driver = _Driver(ray, self, work, setting, source)
         try:
             driver.run(tell, notice)
@@ -159,27 +150,6 @@ class Ray:
             driver.stop()
             if mine:
                 ray.shutdown()
-
-
-def _connect(ray: Any, address: str, notice: Callable[[str], None]) -> None:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-    try:
-        if address == "local":
-            ray.init(address="local", **quiet)
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
-        raise UserError(
-            f"executor ray: no cluster at '{address}' ({' '.join(str(error).split())[:120]}); start one (ray start "
-            "--head), name another address, or take address: local"
-        ) from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():  # Ray takes them: ours end workers in order
-                signal.signal(number, handler)
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    notice(f"Ray: {nodes} node{'' if nodes == 1 else 's'}, {ray.cluster_resources().get('CPU', 0):g} CPUs")
 
 
 class _Driver:

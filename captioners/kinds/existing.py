@@ -4,6 +4,7 @@ Grade: exact; nothing is decoded. Draw k is the k-th caption; of a sample that h
 texts, which the rules then refuse, and of one that has more, the first count. The picture is never looked at.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
@@ -85,7 +86,11 @@ class ExistingCaptioner:
 
     def _captions(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         if self._table is None:
-            return _texts(value_of(fields, self._options.field), self._options.field)
+            field = self._options.field
+            found = value_of(fields, field)
+            if found is None and field not in fields and re.split("[:.]", field)[0] not in fields:
+                raise UserError(f"the sample has no field {field!r}; it has: {', '.join(sorted(fields))}")
+            return _texts(found, field)
         key = fields.get(self._options.key)
         if key is None:
             raise UserError(f"the sample has no field {self._options.key!r} to look its captions up by")

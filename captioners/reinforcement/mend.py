@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.errors import UserError
 from captioners.reinforcement.contract_texts import read_object
 from captioners.reinforcement.members import (
     AUG,
@@ -64,6 +65,8 @@ def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None
 
     Args:
         source_key: what its key was in a shard that had to be mended; it stays in `cap_meta`.
+
+    Raises UserError where something would have to move into a `json` that cannot be read.
     """
     found = Mended(key, dict(members))
     _name_image(found)
@@ -150,6 +153,8 @@ def _mend_meta(found: Mended, source_key: str | None, more: Mapping[str, Any]) -
     if META in found.members:
         value, problem = read_object("", found.members[META])
         if problem is not None and problem.trap != "not_an_object":
+            if more or source_key is not None:
+                raise UserError(f"{found.key}.{META}: {problem.what}, and has to take what moves from elsewhere")
             return
         if problem is not None:
             more = {**more, META: json.loads(found.members[META])}

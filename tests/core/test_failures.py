@@ -44,6 +44,7 @@ def theirs():
         (boto("InternalError", 500), "server error"),
         (translate_boto_error(boto("BadGateway", 502)), "server error"),
         (translate_boto_error(boto("ExpiredToken", 400)), "credentials"),
+        (translate_boto_error(boto("400", 400)), "credentials"),  # a HEAD of an expired token has no body
         (translate_boto_error(boto("AccessDenied", 403)), "credentials"),
         (translate_boto_error(boto("403", 403), set_cause=False), "credentials"),
         (translate_boto_error(boto("NoSuchKey", 404)), "not found"),

@@ -235,8 +235,6 @@ def test_an_output_that_is_not_free_is_refused(run, out):
     out.with_name("file").touch()
     with pytest.raises(UserError, match="a file of that name exists"):
         export(run, out.with_name("file"))
-    with pytest.raises(UserError, match="exports are written to a local folder"):
-        export(run, "s3://bucket/x")
 
 
 def test_an_unfinished_run_is_refused_unless_asked_for(tmp_path, out):

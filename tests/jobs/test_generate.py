@@ -383,7 +383,7 @@ def test_a_full_disk_is_one_line_loses_nothing_and_the_same_command_continues(ca
         monkeypatch.setattr(Place, name, limited(name))
     starts, code = 0, 1
     while code:
-        full["after"] = 5 + starts % 3  # starting takes some writes; then the disk is full at another write each time
+        full["after"] = 4 + starts % 6  # starting takes some writes; then the disk is full at another write each time
         code, _, err = captioners(*plain("run"))
         starts += 1
         assert code == 0 or (code in (1, 75) and "out of disk" in err and "run the same command again" in err), err

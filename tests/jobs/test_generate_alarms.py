@@ -9,7 +9,17 @@ from PIL import Image
 from captioners.core.alarms import FEWEST, placeholders
 from captioners.core.entry import Counts
 from captioners.core.segments import table_of
-from captioners.jobs.generate.alarms import PICTURES, Seen, blind, marked, pictures_of, repeated, same_caption
+from captioners.jobs.generate.alarms import (
+    PICTURES,
+    Seen,
+    blind,
+    marked,
+    nothing_kept,
+    of_rows,
+    pictures_of,
+    repeated,
+    same_caption,
+)
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.kinds.captioner import Result
 from captioners.text.flags import Rules
@@ -45,6 +55,17 @@ def test_the_same_caption_of_the_same_picture_and_refused_ones_are_no_alarm():
         == []
     )
     assert same_caption("a", "0.tar", rows(40, lambda n: "a dog", keep=False)) == []
+
+
+def test_a_unit_of_which_nothing_is_kept_is_an_alarm_and_says_why():
+    refused = rows(5, lambda n: "", keep=False, flags=["empty"], raw_text="the sample has no field 'txt'")
+    (alarm,) = nothing_kept("a", "0.tar", refused)
+    assert (alarm.name, alarm.member, alarm.shard) == ("nothing_kept", "a", "0.tar")
+    assert alarm.text == ("not one caption of 5 samples is kept (empty 5), such as \"the sample has no field 'txt'\"")
+    assert of_rows("a", "0.tar", refused) == [alarm]
+    assert nothing_kept("a", "0.tar", refused[:4]) == [], "too few to judge by"
+    assert nothing_kept("a", "0.tar", [*refused, *rows(1, raw_text=None)]) == []
+    assert nothing_kept("a", "0.tar", []) == []
 
 
 @dataclass

@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from captioners.cli.main import run as command
-from captioners.core.errors import NotFoundError
+from captioners.core.errors import NotFoundError, UserError
 from captioners.jobs.shards.verify import verify_shards
 from captioners.reinforcement.augmentation import Augmentation, as_config
 from captioners.reinforcement.set_files import set_files, wrapped_config
@@ -152,6 +152,15 @@ def test_keys_that_renaming_would_mix_up_stay(tmp_path):
     assert (path.read_bytes(), found.mended) == (before, {})
 
 
+def test_nothing_moves_into_a_json_that_cannot_be_read(tmp_path):
+    junk = captioned(json=b"{", syn_json=b'{"syn_text": ["x"], "model": "m"}')
+    path = written(tmp_path / "s", entries(a=junk))
+    before = path.read_bytes()
+    told, _ = verified(path, fix=True)
+    assert {"not_json", "syn_key", "not_mended"} <= told.keys()
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(("data", "trap"), [(b"", "empty"), (b"no tar at all" * 60, "not_a_tar")])
 def test_what_is_no_shard(data, trap, tmp_path):
     (tmp_path / "0.tar").write_bytes(data)
@@ -226,6 +235,14 @@ def test_a_part_of_a_folder_writes_no_list_anew(pair):
     told, _ = verified(pair / "00/0.tar", fix=True)
     assert "sizes" in told
     assert json.loads((pair / "00/sizes.json").read_text()) == {"0.tar": 5}
+
+
+def test_shards_at_an_address_are_checked_and_not_mended(pair):
+    assert verified(f"local://{pair}")[0] == {}
+    (pair / "00/sizes.json").write_text("{}")
+    assert verified(f"local://{pair}")[0] == {"sizes": ("00", "sizes.json")}
+    with pytest.raises(UserError, match="copy them here to mend them"):
+        verified(f"local://{pair}", fix=True)
 
 
 # ------------------------------------------------------------------------------------------------------ the command

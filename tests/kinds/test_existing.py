@@ -31,7 +31,7 @@ def test_captions_come_in_their_order_and_missing_ones_are_empty():
     assert said(fields) == ["a cat", "two dogs"]
     assert said(fields, draws=4) == ["a cat", "two dogs", "a bird", ""]
     assert said(fields, draws=1, first_draw=2) == ["a bird"]
-    assert said({"key": "k"}) == ["", ""]
+    assert said({"key": "k", "captions": ()}) == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_captions_come_in_their_order_and_missing_ones_are_empty():
         ("a.b", "with a dot"),
         ("syn.json:syn_text", "of a member"),
         ("long.fr", ""),
-        ("nothing.at.all", ""),
+        ("nothing.at.all", "the sample has no field 'nothing.at.all'; it has: a.b, long, number, syn.json, syn_text"),
         ("number", "'number' holds neither a text nor a list of texts"),
     ],
 )

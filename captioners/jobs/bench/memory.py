@@ -108,7 +108,7 @@ def _case(name: str, shards: int, size: int, folder: Path) -> Peak:
         [sys.executable, "-c", _PROGRAM, *arguments], check=True, capture_output=True, text=True
     )
     code, own, decoder = map(int, ended.stdout.split()[-3:])
-    if code:
+    if code not in (0, 2):  # 2: alarms, for all pictures are the same one
         raise NeedsLookError(f"{name}: generate ended with {code}: {ended.stderr.strip().splitlines()[-1]}")
     written = sum(file.stat().st_size for file in files)
     shutil.rmtree(folder)

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from captioners.core.errors import UserError
 
 LEFT_OUT = "left_out.jsonl"
+MANIFEST = "manifest.json"
 _STATE, _LOCK = ".state.json", ".lock"
 _SUMS = ("samples", "captions", "members", "flags", "reasons", "notes")
 
@@ -41,14 +43,33 @@ class State:
     notes: Counter[str] = field(default_factory=Counter)
     """What the form noticed -> how often."""
 
+    @property
+    def text(self) -> str:
+        """What `of` reads."""
+        return json.dumps(vars(self))
+
+    @classmethod
+    def of(cls, text: str) -> "State | None":
+        """Return the state that a text tells; None: it tells none."""
+        try:
+            found: dict[str, Any] = json.loads(text)
+            return cls(**found | {name: Counter(found[name]) for name in _SUMS})
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+def finished_file(name: str, path: Path, rows: int) -> dict[str, Any]:
+    """Return what the manifest says of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": name, "rows": rows, "size": path.stat().st_size, "sha256": digest}
+
 
 class Draft:
     """The folder that becomes `target`; use it within `alone()`."""
 
     def __init__(self, output: str) -> None:
         """Refuse an output that is not free. Raises UserError; nothing is made yet."""
-        if "://" in output:
-            raise UserError(f"output {output}: exports are written to a local folder; copy it there when it is whole")
         self.target = Path(output).expanduser().absolute()
         self.folder = self.target.with_name(f".{self.target.name}.part")
         if self.target.is_dir() and any(self.target.iterdir()):
@@ -72,13 +93,8 @@ class Draft:
 
     def resume(self, identity: str) -> State:
         """Return how far an earlier start of the same export came; what lies behind that is removed."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
-            state = State(**found | {name: Counter(found[name]) for name in _SUMS})
-            whole = all((self.folder / one["name"]).stat().st_size == one["size"] for one in state.files)
-        except (OSError, ValueError, TypeError, KeyError):
-            state, whole = State(identity), False
-        if not whole or state.identity != identity:
+        state = self._found()
+        if state is None or state.identity != identity:
             state = State(identity)
         kept = {*(one["name"] for one in state.files), _STATE, LEFT_OUT, _LOCK}
         for path in sorted(self.folder.rglob("*")):
@@ -89,12 +105,9 @@ class Draft:
     def keep(self, state: State, finished: Mapping[str, int], left_size: int) -> None:
         """Enter files that are finished, name -> rows: from here a killed export goes on."""
         for name, rows in finished.items():
-            path = self.folder / name
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            state.files.append({"name": name, "rows": rows, "size": path.stat().st_size, "sha256": digest})
+            state.files.append(finished_file(name, self.folder / name, rows))
         state.left_size = left_size
-        self.write(_STATE, json.dumps(vars(state)))
+        self.write(_STATE, state.text)
 
     def write(self, name: str, text: str) -> None:
         """Write a small file whole, safely on disk."""
@@ -112,3 +125,16 @@ class Draft:
         if self.target.exists():
             self.target.rmdir()  # empty, as was made sure of; not every system renames onto it
         self.folder.rename(self.target)
+
+    def drop(self) -> None:
+        """Remove what is written so far."""
+        shutil.rmtree(self.folder)
+
+    def _found(self) -> State | None:
+        """Return what an earlier start has left, if all its files are there."""
+        try:
+            state = State.of((self.folder / _STATE).read_text(encoding="utf-8"))
+            sizes = [] if state is None else [(self.folder / one["name"]).stat().st_size for one in state.files]
+        except (OSError, ValueError):
+            return None
+        return state if state and sizes == [one["size"] for one in state.files] else None

@@ -4,12 +4,12 @@
     OUT/left_out.jsonl      every sample without captions here, with its reason; only if there is any
     OUT/manifest.json       what it is, two sums that balance, and each file with its digest
 
-Until then it lies beside OUT under a hidden name. A killed export goes on behind its last finished file when the same
-command runs again, and the result has the same bytes as if it had not been killed.
+Until then it lies beside OUT under a hidden name (in a store, under OUT without a manifest: see `store_draft`). A
+killed export goes on behind its last finished file when the same command runs again, and the result has the same bytes
+as if it had not been killed.
 """
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,20 @@ from typing import Any
 from captioners.core import faults
 from captioners.core.errors import InterruptedRunError, UserError
 from captioners.core.options import meaning_of
+from captioners.core.remote import is_remote
 from captioners.core.run_dir import open_run
 from captioners.core.stopping import stoppable
 from captioners.data.run_captions import RunCaptions, SelectedUnit
 from captioners.data.run_pictures import RunPictures
 from captioners.jobs.export.by_image import by_image, image_schema
 from captioners.jobs.export.captions import keys_of, lists_of
-from captioners.jobs.export.draft import LEFT_OUT, Draft, State
+from captioners.jobs.export.draft import LEFT_OUT, MANIFEST, Draft, State
 from captioners.jobs.export.format import Format, Task, formats
 from captioners.jobs.export.manifest import manifest_of
+from captioners.jobs.export.store_draft import StoreDraft
 from captioners.jobs.recipes.export import ExportRecipe
 from captioners.metrics.caption_score import caption_scores
 
-MANIFEST = "manifest.json"
 _LOST = {"picture_gone": "picture_gone", "shard_unfinished": "unfinished"}
 """Reason of a sample that a form lost -> its name in the sums, where that is not `unfit`."""
 
@@ -41,7 +42,8 @@ _LOST = {"picture_gone": "picture_gone", "shard_unfinished": "unfinished"}
 class Exported:
     """What was exported."""
 
-    folder: Path
+    folder: Path | str
+    """A path, or the URL of a store."""
     manifest: dict[str, Any]
 
 
@@ -53,7 +55,7 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
             run that is not finished, an output that is not free, or nothing that is left to write.
         InterruptedRunError: stopped; the same command goes on.
     """
-    run, form, draft = open_run(recipe.run), formats.get(recipe.to), Draft(recipe.output)
+    run, form, draft = open_run(recipe.run), formats.get(recipe.to), _draft(recipe.output)
     keys = keys_of(recipe.tags, run.layers()) if recipe.captioned else {}
     lists = lists_of(keys, recipe.select, run.layers())
     found = RunCaptions(run, recipe.select, recipe.scores, computable=caption_scores.names(), lists=lists)
@@ -69,7 +71,7 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
         try:
             _write(found, draft, state, task, writer, say)
             if not state.captions["taken"]:
-                shutil.rmtree(draft.folder)
+                draft.drop()
                 raise UserError(f"{recipe.run}: not one caption is left to export ({_told(state.captions)})")
             manifest = manifest_of(recipe, found, state, schema.names, keys)
             writer.describe(manifest)
@@ -84,8 +86,12 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
     return Exported(folder=draft.target, manifest=manifest)
 
 
+def _draft(output: str) -> Draft | StoreDraft:
+    return StoreDraft(output) if is_remote(output) else Draft(output)
+
+
 def _write(
-    found: RunCaptions, draft: Draft, state: State, task: Task, writer: Format, say: Callable[[str], None]
+    found: RunCaptions, draft: Draft | StoreDraft, state: State, task: Task, writer: Format, say: Callable[[str], None]
 ) -> None:
     pictures = RunPictures(task.run) if task.recipe.images else None
     with (draft.folder / LEFT_OUT).open("ab") as left:

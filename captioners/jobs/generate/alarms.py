@@ -1,4 +1,4 @@
-"""What a worker notices about captions that no rule refuses: one caption for much of a shard, and a blind captioner.
+"""What a worker notices beyond single captions: one for much of a shard, none left of a shard, a blind captioner.
 
 Also the pictures that recur in a unit: the same file again and again stands in for pictures that are gone. Which they
 are depends on the unit alone, so a unit made anew marks the same ones.
@@ -28,7 +28,25 @@ PICTURES, APART = 8, 16
 """Pictures that are swapped, and how many samples lie between one and the next: neighbours may look alike."""
 _RECURS = 3
 _MOST_KEPT = 8
-_FEWEST_PLACEHOLDERS = 5
+_FEWEST_PLACEHOLDERS = _FEWEST_REFUSED = 5
+OF_ROWS = ("same_caption", "nothing_kept")
+
+
+def of_rows(member: str, shard: str, rows: Sequence[Row]) -> list[Alarm]:
+    """Return the alarms that a unit's rows alone give; their names are `OF_ROWS`."""
+    return [*same_caption(member, shard, rows), *nothing_kept(member, shard, rows)]
+
+
+def nothing_kept(member: str, shard: str, rows: Sequence[Row]) -> list[Alarm]:
+    """Return an alarm if a unit has captions and not one that is kept: a wrong field or prompt, not the pictures."""
+    samples = {row["index"] for row in rows}
+    if len(samples) < _FEWEST_REFUSED or any(row["keep"] for row in rows):
+        return []
+    flags = Counter(flag for row in rows for flag in row["flags"]).most_common()
+    why = ", ".join(f"{flag} {count:,}" for flag, count in flags)
+    such = rows[0]["raw_text"] or rows[0]["text"]
+    line = f"not one caption of {len(samples):,} samples is kept ({why}), such as {such[:160]!r}"
+    return [Alarm(name="nothing_kept", member=member, shard=shard, text=line, share=1.0)]
 
 
 def same_caption(member: str, shard: str, rows: Iterable[Row]) -> list[Alarm]:

@@ -10,7 +10,7 @@ from captioners.core.errors import InterruptedRunError
 from captioners.core.records import Row
 from captioners.data.source import Sample, Shard, Unreadable
 from captioners.images.decode import Picture
-from captioners.jobs.generate.alarms import marked, repeated, same_caption
+from captioners.jobs.generate.alarms import marked, of_rows, repeated
 from captioners.jobs.recipes.generate import Member
 from captioners.kinds.captioner import Result
 from captioners.text.flags import Flag, Rules
@@ -150,7 +150,7 @@ class Part:
             digest="",
             reasons=_counted(record["reason"] for record in self.quarantined),
             flags=_counted(flag for row in rows for flag in row["flags"]),
-            alarms=[alarm.record() for alarm in same_caption(member.called, self.shard.path, rows)],
+            alarms=[alarm.record() for alarm in of_rows(member.called, self.shard.path, rows)],
             repeated=repeated(rows),
         )
         return entry, rows

@@ -21,7 +21,7 @@ from captioners.core.set_aside import clear_failed
 from captioners.core.stopping import stoppable
 from captioners.data.source import Sample, Shard, Source, Unreadable
 from captioners.images.pool import DecodePool
-from captioners.jobs.generate.alarms import marked, repeated, same_caption
+from captioners.jobs.generate.alarms import OF_ROWS, marked, of_rows, repeated
 from captioners.jobs.generate.loading import budget_of
 from captioners.jobs.generate.provenance import environment_of, facts_of
 from captioners.jobs.generate.stream import PassStream, Work
@@ -203,13 +203,13 @@ class _Stage:
         layer = self.setting.layers[member.called]
         if problem := counts.problem(layer.draws):
             raise AssertionError(f"{old.shard}, part {old.part}: {problem}")
-        others = [alarm for alarm in old.alarms if alarm["name"] != "same_caption"]
+        others = [alarm for alarm in old.alarms if alarm["name"] not in OF_ROWS]
         entry = replace(
             old,
             counts=counts,
             reasons=dict(sorted(Counter(record["reason"] for record in left).items())),
             flags=dict(sorted(Counter(flag for row in rows for flag in row["flags"]).items())),
-            alarms=[*others, *(alarm.record() for alarm in same_caption(member.called, old.shard, rows))],
+            alarms=[*others, *(alarm.record() for alarm in of_rows(member.called, old.shard, rows))],
             repeated=repeated(rows),
             kept=sum(row["keep"] for row in rows),
             environment=_environment(old.environment, environment_of(self.captioner)),
