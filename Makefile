@@ -49,6 +49,7 @@ soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compar
 	$(BIN)/python tests/tools/soak_kill.py
 	$(BIN)/captioners bench memory
 	$(BIN)/python tests/tools/soak_s3.py
+	$(BIN)/python tests/tools/soak_reinforce.py
 
 peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
 

@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tests.jobs import captioned
+
 THINGS = ("a red barn", "two grey cats", "a wet street", "an old bicycle", "a bowl of plums", "a blue door", "snow")
 
 
 def write(root: Path) -> None:
-    """Write all sets below `root`/data."""
+    """Write all sets below `root`/data, and captioned shards as `reinforce` takes them below `root`/captioned."""
+    captioned.write(root / "captioned", ("00000.tar", "00001.tar"), 3)
     for one in (write_coco, write_docci, write_dci, write_gbc, write_recap_coco, write_dfn):
         one(root / "data")
 

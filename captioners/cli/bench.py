@@ -114,6 +114,31 @@ def ensemble(
 
 
 @app.command()
+def reinforce(
+    size: Annotated[str, typer.Option(help="Of both teachers: L-14, B-32 or tiny, with random weights.")] = "B-32",
+    images: Annotated[int | None, typer.Option(min=1, help="Pictures.", show_default="by size")] = None,
+    augmentations: Annotated[int, typer.Option(min=1, help="Of each picture.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 3,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="That decode, augment and pack.", show_default="torch's")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-reinforce-TIME")] = None,
+) -> None:
+    """Compare the whole of reinforce (tars, decoding, augmenting, packing) with its teachers alone, in turns.
+
+    Tiny teachers show the rate that augmentation allows. Ask for quiet: others' work spoils what is measured.
+    """
+    from captioners.jobs.bench.reinforce import BenchReinforceOptions, bench_reinforce
+
+    options = BenchReinforceOptions(
+        size=size, images=images, augmentations=augmentations, rounds=rounds, threads=threads, out=out
+    )
+    report, run = bench_reinforce(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench reinforce --size tiny")
+
+
+@app.command()
 def memory(
     megabytes: Annotated[int, typer.Option(min=10, help="Of the large shard, and of the many together.")] = 1000,
     shards: Annotated[int, typer.Option(min=2, help="How many are many.")] = 200,

@@ -72,6 +72,10 @@ def _run(recipe: "ExportRecipe") -> None:
     if recipe.to == "webdataset":
         done(exported.folder, f"captioners verify {exported.folder} --target mobileclip-dr", *left)
         return
+    if recipe.to == "sidecar":
+        joined = f"print(next(joined('SHARDS', '{exported.folder}')).members['syn.json'])"
+        done(exported.folder, f'python -c "from captioners.reinforcement.sidecar import joined; {joined}"', *left)
+        return
     if recipe.captioned:
         done(exported.folder, *left)
         return

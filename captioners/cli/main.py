@@ -31,6 +31,7 @@ VERBS: dict[str, dict[str, str]] = {
         "caption": "Caption a photo, several, a folder, or what a recipe says.",
         "generate": "Caption shards with an ensemble; the same command resumes.",
         "export": "Write a captioner or its captions in a form that others read.",
+        "reinforce": "Augment captioned shards, and embed them with teachers; the same command resumes.",
     },
     "Data": {
         "data": "Draw a dataset, pack one into shards, join two sets.",

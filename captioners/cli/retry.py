@@ -25,6 +25,7 @@ def command(
     For files that were mended, or a Pillow that reads more since. What was set aside or is damaged is only opened
     again: `generate` captions it.
     """
+    from captioners.core.run_dir import open_run
     from captioners.jobs.runs.retry import retry
 
     found = retry(run, reason or (), failed=failed, damaged=damaged, say=typer.echo)
@@ -39,6 +40,6 @@ def command(
     if damaged:
         typer.echo(f"{found.damaged:,} damaged units are open again")
     if failed or damaged:
-        done(None, f"captioners generate {found.run}/recipe.yaml", f"captioners status {run}")
+        done(None, f"captioners {open_run(found.run).job} {found.run}/recipe.yaml", f"captioners status {run}")
     else:
         done(None, f"captioners status {run}", f"captioners verify {run}")

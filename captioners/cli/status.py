@@ -28,6 +28,7 @@ def command(
 
     It reads the run and changes nothing (without --clear), so it may be asked while workers run.
     """
+    from captioners.core.run_dir import open_run
     from captioners.jobs.runs.status import clear_orphans, status
 
     if errors:
@@ -47,10 +48,16 @@ def command(
         found = status(run)
     if as_json:
         return
+    job = open_run(run).job
+    look = (
+        f"captioners report {run}"
+        if job == "generate"
+        else f"captioners verify {found.run}/shards --target mobileclip-dr"
+    )
     if found.done:
-        done(None, f"captioners report {run}", f"captioners verify {run}")
+        done(None, look, f"captioners verify {run}")
     else:
-        done(None, f"captioners generate {found.files['recipe']}", f"captioners report {run}")
+        done(None, f"captioners {job} {found.files['recipe']}", look)
 
 
 def _say(found: "Status") -> None:

@@ -11,7 +11,8 @@ from captioners.core.errors import UserError
 if TYPE_CHECKING:
     from captioners.jobs.shards.verify import Trap
 
-_SHOWN = 3
+_SHOWN = 20
+"""Lines of one trap; the rest is counted."""
 
 
 def command(
@@ -93,6 +94,6 @@ def _shards(given: str, target: str, fix: bool) -> None:
     said = f"{traps:,} trap{'' if traps == 1 else 's'}" if traps else f"nothing that {target} would trip over"
     typer.echo(f"\n{found.shards:,} shards, {found.samples:,} samples: {said}")
     if traps:
-        if not fix:
+        if found.mendable:
             done(None, f"captioners verify {given} --target {target} --fix")
         raise typer.Exit(1)

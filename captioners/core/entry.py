@@ -59,6 +59,8 @@ class Entry:
     digest: str
     """Content digest of the rows."""
     file_sha256: str = ""
+    attempt: str = ""
+    """Under which name the file was written, until this entry stood: then it got its own (`core/shard_files.py`)."""
     quarantine_file: str = ""
     """Name of a JSONL file with a record per quarantined sample; empty when there is none."""
     reasons: dict[str, int] = field(default_factory=dict)

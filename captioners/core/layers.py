@@ -35,8 +35,11 @@ class Layer:
         return sha256(json.dumps(self.meaning, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def claim(place: Place, layer: Layer) -> None:
+def claim(place: Place, layer: Layer, what: str = "", ways: str = "") -> None:
     """Enter the layer into the run, or find it there already.
+
+    Args:
+        what, ways: how a refusal calls what is there, and the ways out; default: for a member's captions.
 
     Raises:
         UserError: another layer has this name; says what differs, and the ways out.
@@ -49,11 +52,12 @@ def claim(place: Place, layer: Layer) -> None:
     if found.fingerprint == layer.fingerprint:
         return
     said = "; ".join(_differences(found.meaning, layer.meaning)[:4]) or "its fingerprint"
-    raise UserError(
-        f"member '{layer.name}' has captions in {place.url} that were made otherwise ({said}). "
+    what = what or f"member '{layer.name}' has captions in {place.url} that were"
+    ways = ways or (
         "Give the changed member a name of its own to keep both, set these captions aside with "
         f"--replace {layer.name}, or write to another output="
     )
+    raise UserError(f"{what} made otherwise ({said}). {ways}")
 
 
 def give_up(place: Place, layer: Layer) -> None:

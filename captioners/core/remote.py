@@ -5,9 +5,11 @@ lasts is a StorageError of one line, which shows no secret.
 """
 
 import logging
+import mmap
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from captioners.core import faults
@@ -125,6 +127,14 @@ class Remote:
         """Write a file whole; readers see the old content or the new."""
         self.run(lambda fs: _upload(fs, path, data, "wb"), path)
 
+    def put_file(self, path: str, file: Path) -> None:
+        """Write a local file whole, without holding it in memory."""
+        if file.stat().st_size <= PART:
+            self.put(path, file.read_bytes())
+            return
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            self.run(lambda fs: _upload(fs, path, data, "wb"), path)
+
     def create(self, path: str, data: bytes) -> bool:
         """Write a file if there is none of that name, and return whether this call did.
 
@@ -196,7 +206,7 @@ def stamp_of(info: Mapping[str, Any]) -> str:
     return next((re.sub(r'^(W/)?"|"$', "", str(value)) for value in found if value), "")
 
 
-def _upload(fs: Any, path: str, data: bytes, mode: str) -> None:
+def _upload(fs: Any, path: str, data: "bytes | mmap.mmap", mode: str) -> None:
     """Write in one request, or in parts that appear together with the last one."""
     if len(data) <= PART:
         # Not open("xb"): s3fs writes an empty file by another call, which replaces what is there.

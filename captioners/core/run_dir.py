@@ -10,6 +10,7 @@ scores/MEMBER/SCORE/SHARD.PART.parquet      scores of single captions (core/scor
 ledger/MEMBER/SHARD.PART.json    one entry per finished unit
 segments/000000.parquet          many such entries, rolled together
 leases/ failed/ canary/ logs/    who is at what, what is set aside, what workers said
+shards/ attempts/                what a run of `reinforce` writes (core/shard_files.py)
 """
 
 import json
@@ -29,6 +30,8 @@ from captioners.core.storage import Place
 
 if TYPE_CHECKING:
     import pyarrow
+
+_SHARDS_HINT = "captioners status RUN tells of it, captioners verify RUN/shards --target mobileclip-dr looks into them"
 
 
 class RunDir:
@@ -70,6 +73,12 @@ class RunDir:
     def recipe_text(self) -> str:
         """Return the resolved recipe of the last start."""
         return self.place.read("recipe.yaml").decode()
+
+    @property
+    def job(self) -> str:
+        """Which verb goes on with it."""
+        lines = self.recipe_text().splitlines() if self.place.exists("recipe.yaml") else []
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("job:")), "generate")
 
     def freeze(self, shards: Sequence[Mapping[str, Any]], after: int | None = None) -> bool:
         """Add shards to the frozen inputs, only what `inputs` does not hold yet; return whether they are in.
@@ -178,9 +187,11 @@ class RunDir:
         return found is not None and (found.file, found.quarantine_file) == (entry.file, entry.quarantine_file)
 
     def rows(self, entry: Entry) -> "pyarrow.Table":
-        """Return the rows of one unit; raise UserError if their file is gone or damaged."""
+        """Return the rows of one unit; raise UserError if their file is gone or damaged, or no rows are in it."""
         if not entry.file:
             return records.arrow_schema().empty_table()
+        if entry.attempt:
+            raise UserError(f"{self.url}: a run of reinforce, whose shards hold no captions of its own: {_SHARDS_HINT}")
         try:
             data = self.place.read(entry.file)
         except NotFoundError:

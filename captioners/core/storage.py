@@ -131,6 +131,29 @@ class Place:
         _sync_folder(target.parent)
         return True
 
+    def take(self, name: str, file: Path) -> None:
+        """Move a local file in, whole, which is on the disk safely; in a store it is uploaded in parts."""
+        if self._remote is not None:
+            self._remote.put_file(self._path(name), file)
+            file.unlink()
+            return
+        target = Path(self._path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+        _sync_folder(target.parent)
+
+    def move(self, old: str, new: str) -> None:
+        """Give a file another name, in a store by a copy that it makes itself; it may have that name already."""
+        source, target = self._path(old), self._path(new)
+        if self._remote is not None:
+            with suppress(FileNotFoundError):
+                self._remote.run(lambda fs: fs.mv(source, target), target, absent=True)
+            return
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            Path(source).replace(target)
+        _sync_folder(Path(target).parent)
+
     def remove(self, name: str) -> None:
         """Remove a file; it may be gone already."""
         path = self._path(name)

@@ -7,7 +7,7 @@ split, skip or fail on without a word (a key with dots, a key twice, a missing i
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.options import added, operation
@@ -96,6 +96,10 @@ class WebdatasetSource:
             groups = group_members(TarReader(file))
             rows = (row for group in groups for row in self._rows(group, shard, 0, None, seen))
             return sum(isinstance(row, Unreadable) and not row.reason for row in rows)
+
+    def open_shard(self, shard: Shard) -> BinaryIO:
+        """Open a shard's file."""
+        return open_file(self._file(shard))
 
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return the bytes of one image by its place in the tar, or by its key where it has none."""

@@ -1,6 +1,6 @@
 """The rules of the contract for augmentations and embeddings: what is there, and that all lengths agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from captioners.core.errors import UserError
@@ -20,6 +20,7 @@ from captioners.reinforcement.members import (
 )
 
 _PICKLED = ("allow_pickle", "weights only", "weights_only")
+_REGEX = "--dataset-reinforcement-syn-text-key-regex"
 _AGAIN = "make the embeddings again (captioners reinforce)"
 
 
@@ -125,8 +126,20 @@ def _lengths(
         )
         found.append(problem("legacy_keys", f"{what} are taken for those of any key"))
     for key, count in captions.items():
-        found += [problem(*one) for one in _of_captions(key, count, rows, legacy)]
+        for trap, what in _of_captions(key, count, rows, legacy):
+            remedy = f"{_AGAIN}, or train with {_REGEX} '{regex_of(captions, rows)}'"
+            found.append(Problem(trap, name, what, remedy if trap == "emb_missing" else _AGAIN))
     return found
+
+
+def regex_of(captions: Iterable[str], arrays: Iterable[str]) -> str:
+    """Return the regular expression of the keys of captions that have embeddings, for the trainer to keep to.
+
+    >>> regex_of(["syn_text", "syn_text_b"], ["image_emb", "syn_text_emb"])
+    '^(syn_text)$'
+    """
+    there = set(arrays)
+    return f"^({'|'.join(key for key in captions if f'{key}{EMB}' in there)})$"
 
 
 def _of_captions(key: str, count: int, rows: Mapping[str, int], legacy: bool) -> list[tuple[str, str]]:

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from captioners.core.errors import UserError
 from captioners.reinforcement.contract_texts import read_object
 from captioners.reinforcement.members import (
+    AUG,
+    AUG_KEY,
     IMAGE,
     META,
     META_KEY,
@@ -20,27 +24,11 @@ from captioners.reinforcement.members import (
 
 MENDABLE = frozenset(
     (
-        *(
-            "leading_dot",
-            "dotted_name",
-            "upper_case",
-            "image_name",
-            "not_contiguous",
-            "duplicate_member",
-            "duplicate_key",
-        ),
-        *(
-            "caption_key",
-            "reserved_key",
-            "emb_key",
-            "syn_key",
-            "overrides",
-            "not_an_object",
-            "unstripped",
-            "not_a_list",
-        ),
+        *("leading_dot", "dotted_name", "upper_case", "image_name", "not_contiguous", "duplicate_member"),
+        *("duplicate_key", "overrides", "caption_key", "reserved_key", "emb_key", "syn_key", "not_an_object"),
+        *("unstripped", "not_a_list", "paug"),
     )
-)
+)  # fmt: skip
 """Traps that a shard written anew may not have any more."""
 
 _MOVED, _SOURCE_KEY = "moved", "source_key"
@@ -77,9 +65,13 @@ def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None
 
     Args:
         source_key: what its key was in a shard that had to be mended; it stays in `cap_meta`.
+
+    Raises UserError where something would have to move into a `json` that cannot be read.
     """
     found = Mended(key, dict(members))
     _name_image(found)
+    if AUG in members:
+        _mend_augmentations(found)
     moved = _mend_captions(found) if SYN in members else {}
     if META in members or source_key is not None or moved:
         _mend_meta(found, source_key, moved)
@@ -120,6 +112,19 @@ def _name_image(found: Mended) -> None:
         found.done.append(f".{others[0]} named .{IMAGE}")
 
 
+def _mend_augmentations(found: Mended) -> None:
+    """Take a list of augmentations that stands as a text, as the Hub shows it, for the list that it is."""
+    value, _ = read_object("", found.members[AUG])
+    text = value.get(AUG_KEY)
+    if not isinstance(text, str):
+        return
+    with suppress(ValueError, RecursionError):
+        listed = json.loads(text.replace("None", "null"))
+        if isinstance(listed, list):
+            found.members[AUG] = to_json({**value, AUG_KEY: listed})
+            found.done.append(f"{AUG_KEY} made a list")
+
+
 def _mend_captions(found: Mended) -> dict[str, Any]:
     """Strip captions, and return what else stood in `syn.json`, where only captions belong."""
     value, problem = read_object("", found.members[SYN])
@@ -148,6 +153,8 @@ def _mend_meta(found: Mended, source_key: str | None, more: Mapping[str, Any]) -
     if META in found.members:
         value, problem = read_object("", found.members[META])
         if problem is not None and problem.trap != "not_an_object":
+            if more or source_key is not None:
+                raise UserError(f"{found.key}.{META}: {problem.what}, and has to take what moves from elsewhere")
             return
         if problem is not None:
             more = {**more, META: json.loads(found.members[META])}

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import tarfile
-from base64 import b64decode
+from base64 import b64decode, b64encode
 
 import numpy as np
 import pytest
 
 from captioners.cli.main import run as command
-from captioners.core.errors import RecipeError, UserError
+from captioners.core.errors import InterruptedRunError, RecipeError, UserError
 from captioners.core.recipe import options_from
 from captioners.jobs.export.job import export_run
 from captioners.jobs.recipes.export import ExportRecipe
@@ -199,7 +199,9 @@ def test_captions_of_before_stay_and_embeddings_without_ours_are_told(tmp_path, 
     with pytest.raises(UserError, match="not one caption is left"):
         export(run, out)
     manifest = export(run, out, "tags={broad: ours}")
-    assert any("captioners reinforce adds them" in note for note in manifest["notes"])
+    (note,) = manifest["notes"]
+    assert "captioners reinforce adds them" in note
+    assert "--dataset-reinforcement-syn-text-key-regex '^(syn_text)$'" in note
     (one,) = read_shard(out / "0.tar")
     assert one["syn_text"] == ["a dog", "a black dog"]
     assert one["syn_text_ours"] == [caption("a", "broad", 0), caption("a", "broad", 1)]
@@ -267,6 +269,16 @@ def test_shards_that_moved_are_named_and_a_changed_picture_is_told(tmp_path, out
     assert manifest["samples"] == {"read": 2, "taken": 1, "picture_gone": 1}
 
 
+def test_shards_at_an_address_are_read_where_they_are(web, tmp_path, out):
+    # fsspec's own local file system stands for a store: streamed in blocks, stamped, never copied.
+    export(tar_run(tmp_path / "far", f"local://{web}"), out)
+    export(tar_run(tmp_path / "near", web), tmp_path / "b" / "out")
+    for shard in WEB:
+        assert (out / shard).read_bytes() == (tmp_path / "b" / "out" / shard).read_bytes()
+    with pytest.raises(UserError, match=r"gone/00/0000.tar: is not there any more"):
+        export(tar_run(tmp_path / "again", web), tmp_path / "c", f"input=local://{tmp_path}/gone")
+
+
 def test_a_run_over_another_source_becomes_shards_as_well(tmp_path, out):
     run = make_run(tmp_path, drawn=4, members=1)
     balanced(export(run, out))
@@ -275,6 +287,27 @@ def test_a_run_over_another_source_becomes_shards_as_well(tmp_path, out):
     for one in found:
         assert one["image"] == (tmp_path / "pictures" / f"{one['uid']}.jpg").read_bytes()
         assert len(one["syn_text"]) == 2
+
+
+def test_lines_of_the_generator_keep_the_captions_they_had(tmp_path, out):
+    fields = [
+        {"uid": f"{n}", "text": "x", "url": "u", "syn_text": ["a"], "image": b64encode(picture(n)).decode()}
+        for n in range(3)
+    ]
+    fields[1]["image_emb"] = "H4sIAAAA"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "lines.jsonl").write_text("".join(json.dumps(one) + "\n" for one in fields))
+    columns = {"caption_column": "text", "key_column": "uid"}
+    run = tar_run(tmp_path, tmp_path / "in", kind="jsonl", **columns)
+    balanced(export(run, out, "tags={broad: ours}", "image_names=jpg"))
+    found = read_shard(out / "lines_jsonl_00000.tar")
+    assert [one["uid"] for one in found] == ["0", "2"]
+    assert [one["syn_text"] for one in found] == [["a"], ["a"]]
+    assert found[1]["syn_text_ours"] == [caption("2", "broad", n) for n in range(2)]
+    assert found[1]["image"] == picture(2)
+    (left,) = read_jsonl(out / "left_out.jsonl")
+    assert (left["key"], left["reason"]) == ("1", "unfit")
+    assert "pickle" in left["error"]
 
 
 # ---------------------------------------------------------------------------------------------------- kill and resume
@@ -296,6 +329,32 @@ def test_a_killed_export_goes_on_behind_its_last_shard(run, out, tmp_path):
     assert (out / "00/0000.tar").stat().st_mtime_ns == before
     export(run, tmp_path / "undisturbed" / "out")
     assert tree(out) == tree(tmp_path / "undisturbed" / "out")
+
+
+def test_an_export_to_s3_sends_shards_as_they_are_finished_and_goes_on(run, s3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = options_from(ExportRecipe, {"run": run.url, "to": "webdataset", "output": f"{s3.url}/sets/out"}, [])
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError, match="stopped behind 1 file; run the same command again"):
+        export_run(recipe, stop)
+    there = s3.keys()
+    assert "sets/out/00/0000.tar" in there
+    assert "sets/out/manifest.json" not in there, "with it, the export is whole"
+    s3.proxy.log.clear()
+    said = []
+    assert export_run(recipe, said.append).folder == f"{s3.url}/sets/out"
+    assert said[0] == "going on behind 00/0000.tar, which an earlier start finished"
+    assert not s3.proxy.asked("PUT", "00/0000.tar")
+    assert s3.proxy.asked("PUT", "")[-1].object.endswith("/manifest.json")
+    export(run, tmp_path / "out")
+    sent = s3.keys()
+    assert {key.removeprefix("sets/out/"): s3.get(key) for key in sent} == tree(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(UserError, match="an export is there"):
+        export_run(recipe)
 
 
 # ---------------------------------------------------------------------------------------------------- other forms
@@ -350,6 +409,8 @@ def test_the_command_says_what_to_do_next(run, out, capsys):
     said = capsys.readouterr().out
     assert "16 images = 16 taken\n32 captions = 32 taken\n" in said
     assert f"next:    captioners verify {out} --target mobileclip-dr" in said
+    assert command(["export", run.url, "--to", "sidecar", "--out", str(out.with_name("side"))]) == 0
+    assert f"joined('SHARDS', '{out.with_name('side')}')" in capsys.readouterr().out
 
 
 @needs_photos

@@ -12,8 +12,8 @@ from captioners.core.ledger import Ledger
 from captioners.core.recipe import read_options
 from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place
-from captioners.jobs.generate import budget as budget_module
-from captioners.jobs.generate.budget import Budget
+from captioners.executors import budget as budget_module
+from captioners.executors.budget import Budget
 from captioners.jobs.recipes.generate import GenerateRecipe
 from tests.jobs.shards import write_shards
 

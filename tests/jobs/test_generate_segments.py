@@ -5,8 +5,8 @@ from functools import partial
 from captioners.cli.main import run as command
 from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place
+from captioners.executors.roller import Roller
 from captioners.jobs.generate import job
-from captioners.jobs.generate.roller import Roller
 from captioners.jobs.runs.status import status
 from tests.jobs.shards import content, write_shards
 

@@ -6,13 +6,13 @@ import tarfile
 import pytest
 
 from captioners.cli.main import run as command
-from captioners.core.errors import NotFoundError
+from captioners.core.errors import NotFoundError, UserError
 from captioners.jobs.shards.verify import verify_shards
 from captioners.reinforcement.augmentation import Augmentation, as_config
 from captioners.reinforcement.set_files import set_files, wrapped_config
 from tests.data.tars import foreign
 from tests.reinforcement.reference import read_shard
-from tests.reinforcement.samples import captioned, npz, reinforced, table
+from tests.reinforcement.samples import BOX, captioned, npz, reinforced, table
 
 TARGET = "mobileclip-dr"
 JPG = b"\xff\xd8\xff picture"
@@ -78,6 +78,13 @@ BETWEEN = [
     ("caption_key", entries(a=captioned(json=b'{"caption": "x"}')), "a.json", True),
     ("emb_key", entries(a=captioned(json=b'{"member": 1}')), "a.json", True),
     ("not_an_object", entries(a=captioned(json=b"[1]")), "a.json", True),
+    (
+        "paug",
+        entries(a=reinforced(json=None, paug_json=json.dumps({"param_aug": str([BOX] * 3)}).encode())),
+        "a.paug.json",
+        True,
+    ),
+    ("paug", entries(a=reinforced(json=None, paug_json=b'{"param_aug": "x"}')), "a.paug.json", False),
     ("not_json", entries(a=captioned(json=b"{")), "a.json", False),
     ("not_utf8", entries(a=captioned(txt=b"\xe9", json=None)), "a.txt", False),
     ("unstripped", entries(a=captioned(syn_json=b'{"syn_text": [" a dog"]}', json=None)), "a.syn.json", True),
@@ -143,6 +150,15 @@ def test_keys_that_renaming_would_mix_up_stay(tmp_path):
     told, found = verified(path, fix=True)
     assert {"dotted_name", "not_mended"} <= told.keys()
     assert (path.read_bytes(), found.mended) == (before, {})
+
+
+def test_nothing_moves_into_a_json_that_cannot_be_read(tmp_path):
+    junk = captioned(json=b"{", syn_json=b'{"syn_text": ["x"], "model": "m"}')
+    path = written(tmp_path / "s", entries(a=junk))
+    before = path.read_bytes()
+    told, _ = verified(path, fix=True)
+    assert {"not_json", "syn_key", "not_mended"} <= told.keys()
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(("data", "trap"), [(b"", "empty"), (b"no tar at all" * 60, "not_a_tar")])
@@ -221,12 +237,20 @@ def test_a_part_of_a_folder_writes_no_list_anew(pair):
     assert json.loads((pair / "00/sizes.json").read_text()) == {"0.tar": 5}
 
 
+def test_shards_at_an_address_are_checked_and_not_mended(pair):
+    assert verified(f"local://{pair}")[0] == {}
+    (pair / "00/sizes.json").write_text("{}")
+    assert verified(f"local://{pair}")[0] == {"sizes": ("00", "sizes.json")}
+    with pytest.raises(UserError, match="copy them here to mend them"):
+        verified(f"local://{pair}", fix=True)
+
+
 # ------------------------------------------------------------------------------------------------------ the command
 
 
 def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     many = [
-        (f"{n:04d}.{name}", data) for n in range(9) for name, data in captioned(jpg=None, png=JPG, json=None).items()
+        (f"{n:04d}.{name}", data) for n in range(26) for name, data in captioned(jpg=None, png=JPG, json=None).items()
     ]
     written(tmp_path / "s", many)
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 1
@@ -234,10 +258,10 @@ def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     assert "image_name: 0.tar: 0000.png: " in said.err
     assert "rename it to .jpg" in said.err
     assert "image_name: 6 more" in said.err
-    assert "1 shards, 9 samples: 9 traps" in said.out
+    assert "1 shards, 26 samples: 26 traps" in said.out
     assert "--fix" in said.out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET, "--fix"]) == 0
-    assert "mended: 0.tar: .png named .jpg (9x)" in capsys.readouterr().out
+    assert "mended: 0.tar: .png named .jpg (26x)" in capsys.readouterr().out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 0
 
 

@@ -8,18 +8,17 @@ from captioners.core.entry import Counts, Entry
 from captioners.core.layers import Layer, claim
 from captioners.core.records import Row
 from captioners.core.run_dir import RunDir
-from captioners.data.source import Sample
-from captioners.data.webdataset_source import WebdatasetOptions
+from captioners.data.source import Sample, sources
 
 
-def tar_run(folder, shards, members=("broad",), draws=2, part=3, stop_before=None, refuse=(), say=str):
-    """A run under `folder/run` over the tars in `shards`.
+def tar_run(folder, shards, members=("broad",), draws=2, part=3, stop_before=None, refuse=(), say=str, **source):
+    """A run under `folder/run` over the tars in `shards`, or what other options of a `source` make of them.
 
     `stop_before`: a shard that the last member has not captioned; `refuse`: keys whose first caption a rule refused.
     """
     run = RunDir(folder / "run")
-    options = {"kind": "webdataset", "inputs": [str(shards)]}
-    source = WebdatasetOptions.model_validate(options).open()
+    options = {"kind": "webdataset", "inputs": [str(shards)]} | source
+    source = sources.get(options["kind"]).model_validate(options).open()
     run.begin({"seed": 7, "unit_samples": part, "source": options})
     run.write_recipe("job: generate\n")
     found = source.shards()

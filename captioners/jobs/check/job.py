@@ -17,6 +17,7 @@ from captioners.images.decode import SUFFIXES, list_images, read_image
 from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe
+from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.kinds.catalogue import KnownCaptioner, find
 from captioners.kinds.kind import KindOptions
 
@@ -69,7 +70,31 @@ def cross_problems(options: Options) -> list[str]:
         return _caption_problems(options)
     if isinstance(options, GenerateRecipe):
         return _generate_problems(options)
+    if isinstance(options, ReinforceRecipe):
+        return _reinforce_problems(options)
     return _init_problems(options) if isinstance(options, FinetuneRecipe) else []
+
+
+def _reinforce_problems(options: ReinforceRecipe) -> list[str]:
+    refused = [(number, one.refusal(options.allow_noncommercial)) for number, one in enumerate(options.teachers)]
+    problems = [f"teachers.{number}: {why}" for number, why in refused if why]
+    folders = [(number, one.name.removeprefix("local-dir:")) for number, one in enumerate(options.teachers)]
+    problems += [
+        f"teachers.{number}.name: no such folder: {folder}"
+        for number, folder in folders
+        if options.teachers[number].name != folder and not Path(folder).is_dir()
+    ]
+    return problems + _source_problems(options)
+
+
+def _source_problems(options: GenerateRecipe | ReinforceRecipe) -> list[str]:
+    if _inputs_missing(options):
+        return []
+    try:
+        options.source.open().shards()
+    except UserError as error:
+        return [f"source: {error}"]
+    return []
 
 
 def _generate_problems(options: GenerateRecipe) -> list[str]:
@@ -85,12 +110,7 @@ def _generate_problems(options: GenerateRecipe) -> list[str]:
             problems += _known_problems(field, find(member.captioner), options.allow_noncommercial)
         except NotFoundError as error:
             problems.append(f"{field}: {error}")
-    if not _inputs_missing(options):
-        try:
-            options.source.open().shards()
-        except UserError as error:
-            problems.append(f"source: {error}")
-    return problems
+    return problems + _source_problems(options)
 
 
 def _kind_problems(field: str, kind: KindOptions, allow_noncommercial: bool) -> list[str]:
@@ -103,7 +123,7 @@ def _comes_later(given: str) -> bool:
     return given.startswith("runs/") and not Path(given).exists()
 
 
-def _inputs_missing(options: GenerateRecipe) -> str:
+def _inputs_missing(options: GenerateRecipe | ReinforceRecipe) -> str:
     """Say why the inputs cannot be looked at yet, though that is no mistake; empty when they can."""
     inputs = getattr(options.source, "inputs", None)
     if inputs == []:
@@ -165,6 +185,11 @@ def _describe(source: str, recipe: Recipe) -> str:
     options = recipe.options
     if isinstance(options, GenerateRecipe):
         return f"{source}: {_describe_generate(options)}"
+    if isinstance(options, ReinforceRecipe):
+        teachers = " + ".join(teacher.called for teacher in options.teachers)
+        missing = _inputs_missing(options)
+        shards = missing or f"{len(options.source.open().shards()):,} shards"
+        return f"{source}: {options.n_aug} x {teachers}, {options.dtype}, {options.layout}; {shards}"
     if not isinstance(options, CaptionRecipe):
         return f"{source}: a recipe of the job '{recipe.job}'"
     decoding = options.decoding

@@ -125,7 +125,9 @@ class CaptionedShards:
         date = datetime.fromisoformat(finished).strftime("%Y-%m-%dT%H:%M:%S") if finished else ""
         shards = {one["name"]: one["rows"] for one in manifest["files"]}
         for name, text in set_files(shards, Path(self._recipe.output).name, date).items():
-            (self._folder / name).write_text(text, encoding="utf-8")
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)  # finished shards may have left it for a store
+            path.write_text(text, encoding="utf-8")
 
 
 class TarFile:

@@ -16,7 +16,17 @@ from captioners.core.layers import Layer
 from captioners.data.selection import Select
 from captioners.jobs.export.originals import Original
 from captioners.jobs.recipes.export import ExportRecipe
-from captioners.reinforcement.contract import EXTENSIONS, IMAGE, META, META_KEY, SYN, SYN_KEY, Problem, problems
+from captioners.reinforcement.contract import (
+    EXTENSIONS,
+    IMAGE,
+    META,
+    META_KEY,
+    SYN,
+    SYN_KEY,
+    Problem,
+    is_syn_key,
+    problems,
+)
 from captioners.reinforcement.contract_texts import problems_of_captions, read_object
 from captioners.reinforcement.members import problem_of_key, reserved
 from captioners.reinforcement.mend import safe_meta, to_json
@@ -27,7 +37,8 @@ _NOTED: Mapping[str, str] = {
     "image_name": "pictures are not named .jpg, where MobileCLIP's reader gives up the shard; image_names=jpg does it",
     "no_text": "samples have no caption of their own, so training leaves them out",
     "extension": "members are none of those that MobileCLIP's reader knows",
-    "emb_missing": "samples have embeddings, but none of these captions: captioners reinforce adds them",
+    "emb_missing": "samples have embeddings, but none of these captions: captioners reinforce adds them, or train with "
+    "--dataset-reinforcement-syn-text-key-regex '^({before})$'",
     "legacy_keys": "samples have embeddings in the legacy layout, which holds those of one captioner alone",
 }
 """Trap -> how it is told, of those that do not keep a sample out of an export: they were there before, or are a cut."""
@@ -134,7 +145,7 @@ class Composer:
         if key != original.key:
             notes["samples have dots in their keys, which became '_'"] += 1
         whole = Whole(key, {name: members[name] for name in sorted(members)}, notes)
-        self._judge(whole, problems(key, whole.members))
+        self._judge(whole, problems(key, whole.members), [name for name in before if is_syn_key(name)])
         return whole
 
     def _kept(self, original: Original, notes: Counter[str]) -> dict[str, bytes]:
@@ -152,9 +163,8 @@ class Composer:
         value: dict[str, Any] = {}
         if META in original.members:
             value = _object(f"{original.key}.{META}", original.members[META])
-        for name in value:
-            if reserved(name) is not None:
-                notes[f"samples had {name!r} in their json, which would mislead readers and is in cap_meta now"] += 1
+        moved = sum(reserved(name) is not None for name in value)
+        notes["fields of json would mislead MobileCLIP's reader (caption, *emb*, ...) and moved to cap_meta"] += moved
         ours: dict[str, Any] = {
             key: {name: [row[of] for row in rows if row["member"] in members] for name, of in _PROVENANCE}
             for key, members in self._keys.items()
@@ -167,13 +177,15 @@ class Composer:
         return safe_meta(value, ours)
 
     @staticmethod
-    def _judge(whole: Whole, found: Sequence[Problem]) -> None:
+    def _judge(whole: Whole, found: Sequence[Problem], before: Sequence[str] = ()) -> None:
         for one in found:
             if one.trap not in _NOTED:
                 raise UnfitError(one.trap, str(one))
         noted = Counter(one.trap for one in found)
         # A sample counts once, captions and members one by one.
-        whole.notes.update({_NOTED[trap]: 1 if trap.startswith(("emb", "legacy")) else n for trap, n in noted.items()})
+        for trap, count in noted.items():
+            told = _NOTED[trap].replace("{before}", "|".join(before))
+            whole.notes[told] += 1 if told.startswith("samples") else count
 
 
 _PROVENANCE = (("members", "member"), ("draws", "draw"))

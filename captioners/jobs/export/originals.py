@@ -14,9 +14,11 @@ from captioners.data.inputs import File, input_root, open_file, place
 from captioners.data.run_pictures import RunPictures
 from captioners.data.source import Sample, Unreadable
 from captioners.data.tar import Member, TarReader
+from captioners.data.texts import BadSampleError
 from captioners.data.webdataset_source import WebdatasetOptions
 from captioners.images.formats import extension_of
 from captioners.reinforcement.contract import META, TEXT, URL
+from captioners.reinforcement.lines import members_of
 from captioners.reinforcement.mend import to_json
 
 
@@ -130,10 +132,14 @@ def _offsets(group: Group) -> list[int]:
 
 
 def _of_sample(sample: Sample) -> Original:
-    meta = dict(sample.meta)
+    """Return what `data pack` would write of a sample. Raises UserError for embeddings that only a pickle holds."""
+    try:
+        members, meta = members_of(sample.meta)
+    except BadSampleError as error:
+        raise UserError(f"{sample.name}: {error}") from None
     url = meta.pop("url", None)
     image = extension_of(sample.image) or "jpg"
-    members = {image: sample.image}
+    members[image] = sample.image
     if sample.captions:
         members[TEXT] = sample.captions[0].encode()
     if isinstance(url, str):

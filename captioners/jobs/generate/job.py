@@ -15,11 +15,11 @@ from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.set_aside import Failed, failed_units
 from captioners.core.stopping import stoppable
-from captioners.jobs.generate.budget import Budget
-from captioners.jobs.generate.claims import Claims
-from captioners.jobs.generate.roller import Roller
+from captioners.executors.budget import Budget
+from captioners.executors.claims import Claims
+from captioners.executors.roller import Roller
+from captioners.executors.watch import WINDOW, Watch
 from captioners.jobs.generate.setup import Started, start
-from captioners.jobs.generate.watch import WINDOW, Watch
 from captioners.jobs.generate.worker import Setting, Task, work
 from captioners.jobs.recipes.generate import GenerateRecipe
 
@@ -97,7 +97,8 @@ def generate(
             Budget(recipe, started.run.ledger).check()
         try:
             with Leases(started.run.place) as leases, Roller(started.run.place) as roller:
-                claims = Claims(started.run, tasks, started.sharing.members, leases, done=watch.finished, say=say)
+                passes = [[member.called for member in members] for members in started.sharing.members]
+                claims = Claims(started.run, tasks, passes, leases, done=watch.finished, say=say)
                 executor.run(work, setting, claims, roller.heard(watch), say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None

@@ -1,26 +1,18 @@
 """Before a run of `generate` starts: everything that can be refused is refused, and every layer is claimed."""
 
-import errno
-import hashlib
-import json
-import os
 from collections.abc import Callable, Collection
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from captioners.core import layers
 from captioners.core.errors import NotFoundError, UserError, near
 from captioners.core.layers import Layer
-from captioners.core.options import meaning_of
 from captioners.core.recipe import resolved
 from captioners.core.run_dir import RunDir
+from captioners.data import run_start
 from captioners.data.drawn_source import DrawnOptions
-from captioners.data.inputs import input_root
 from captioners.data.source import Shard
-from captioners.data.spread import spread
 from captioners.jobs.generate.loading import load
 from captioners.jobs.generate.passes import Sharing, fits, form, memory_of, needs_of
 from captioners.jobs.generate.replace import set_aside
@@ -58,43 +50,23 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace
     """
     check_members(recipe)
     _check_named(recipe, replace)
-    run = RunDir(recipe.output or str(Path("runs") / f"{name}-{_identity(recipe)}"))
-    _check_output(recipe, run)
-    _shards(run, recipe)  # what is wrong with them is said before a captioner is loaded
+    run = RunDir(recipe.output or str(Path("runs") / f"{name}-{run_start.identity(recipe.source, recipe.seed)}"))
+    run_start.check_output(recipe.source, run)
+    run_start.shards_of(run, recipe.source)  # what is wrong with them is said before a captioner is loaded
     claimed, shared, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
-    try:
-        settled = run.begin({"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed})
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f"output {run.url}: cannot be written ({error.strerror}); choose another output=") from None
+    fixed = {"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed}
+    settled = run_start.begin(run, fixed)
     for layer in claimed.values():
         if layer.name in replace:
             set_aside(run, layer, say)
         layers.claim(run.place, layer)
     if settled["unit_samples"] != recipe.unit_samples:
         say(f"unit_samples stays {settled['unit_samples']}, as the run began")
-    shards = _frozen(run, recipe)
+    shards = run_start.freeze(run, recipe.source)
     run.write_recipe(resolved(recipe.model_copy(update={"output": run.url})))
-    _link_latest(run)
+    run_start.link_latest(run)
     return Started(run, shards[: recipe.max_shards], len(shards), settled["unit_samples"], claimed, shared, loaded)
-
-
-def _shards(run: RunDir, recipe: GenerateRecipe) -> tuple[list[Shard], int]:
-    """Return the shards of the run, those frozen first, and how many those are."""
-    frozen = [Shard(**found) for found in run.inputs()]
-    found = recipe.source.open().shards(frozen)
-    return [*frozen, *spread(found[len(frozen) :])], len(frozen)
-
-
-def _frozen(run: RunDir, recipe: GenerateRecipe) -> list[Shard]:
-    """Return the shards of the run, now frozen: in one order for all processes that start at the same moment."""
-    while True:
-        freezings = run.freezings()
-        shards, frozen = _shards(run, recipe)
-        if run.freeze([asdict(shard) for shard in shards[frozen:]], freezings):
-            return shards
 
 
 def check_members(recipe: GenerateRecipe) -> None:
@@ -103,34 +75,6 @@ def check_members(recipe: GenerateRecipe) -> None:
         refused = refusal(member.captioner, recipe.allow_noncommercial)
         if refused:
             raise UserError(refused)
-
-
-def _identity(recipe: GenerateRecipe) -> str:
-    """Return 6 hex digits for what the run is about: the same data and seed, the same run."""
-    about: dict[str, Any] = {"source": meaning_of(recipe.source), "seed": recipe.seed}
-    inputs = getattr(recipe.source, "inputs", None)
-    if inputs:  # by their folder, so that a pattern of more shards goes on with the run
-        about["root"] = str(input_root(inputs, getattr(recipe.source, "root", None)))
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def _check_output(recipe: GenerateRecipe, run: RunDir) -> None:
-    """Refuse an output inside an input folder, or one that cannot be written; nothing is made yet."""
-    folder = run.place.local
-    if folder is None:
-        for given in getattr(recipe.source, "inputs", ()):
-            if f"{run.url.rstrip('/')}/".startswith(f"{given.rstrip('/')}/"):
-                raise UserError(f"output {run.url}: lies inside the input {given}; choose an output= outside of it")
-        return
-    for given in getattr(recipe.source, "inputs", ()):
-        inputs = Path(given).expanduser()
-        if inputs.is_dir() and folder.resolve().is_relative_to(inputs.resolve()):
-            raise UserError(f"output {folder}: lies inside the input {given}; choose an output= outside of it")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"output {folder}: a file stands where a folder is needed; choose another output=")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"output {folder}: may not be written; choose another output=")
 
 
 def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:
@@ -199,13 +143,3 @@ def _commercial_use(member: Member) -> str:
         return "no" if refusal(member.captioner, allow_noncommercial=False) else "unknown"
     except NotFoundError:  # made by hand, as in a bench: no catalogue knows its name
         return "unknown"
-
-
-def _link_latest(run: RunDir) -> None:
-    folder = run.place.local
-    if folder is None or folder.parent.name != "runs":
-        return
-    with suppress(OSError):  # a convenience; some file systems have no links
-        part = folder.parent / f".latest.{os.getpid()}"
-        part.symlink_to(folder.name)
-        part.replace(folder.parent / "latest")

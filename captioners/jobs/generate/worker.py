@@ -12,18 +12,19 @@ from typing import Any
 
 from captioners.core import faults
 from captioners.core.alarms import Alarm
-from captioners.core.entry import Entry
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
+from captioners.executors.budget import Budget
+from captioners.executors.heartbeat import Heartbeat
+from captioners.executors.work import Stored, Tally
+from captioners.executors.work import Task as TaskOf
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate import canary
 from captioners.jobs.generate.alarms import blind, pictures_of
-from captioners.jobs.generate.budget import Budget
-from captioners.jobs.generate.heartbeat import Heartbeat
 from captioners.jobs.generate.loading import budget_of, load
 from captioners.jobs.generate.passes import budgets, needs_of, share_towers
 from captioners.jobs.generate.provenance import environment_of, facts_of
@@ -40,15 +41,7 @@ _MOST_DECODERS = 8
 _EXAMPLES = 5
 
 
-@dataclass(frozen=True)
-class Task:
-    """A shard for the members of a pass."""
-
-    number: int
-    """Which pass."""
-    shard: Shard
-    alone: bool = False
-    """Whether it may have killed a worker, and so is tried with no other beside it."""
+Task = TaskOf[Shard]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,24 +60,6 @@ class Setting:
     """Number -> captioner, where it is loaded already in this process."""
     station: Station = field(default_factory=Station)
     """Of this process."""
-
-
-@dataclass
-class Tally:
-    """What a worker did since it last told: counts, and seconds by activity."""
-
-    images: int = 0
-    captions: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A unit that a worker finished."""
-
-    entry: Entry
-    quarantined: tuple[Mapping[str, Any], ...] = ()
-    """The first of its quarantine records."""
 
 
 def work(

@@ -22,6 +22,7 @@ from captioners.jobs.plan.captioning import (
 )
 from captioners.jobs.plan.levers import lever_rows
 from captioners.jobs.plan.pilot import measure
+from captioners.jobs.plan.reinforcing import reinforcing_plan
 from captioners.jobs.plan.rows import Plan, Section
 from captioners.jobs.plan.simulated import simulated_rows
 from captioners.jobs.plan.training import training_plan
@@ -29,6 +30,7 @@ from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.jobs.recipes.pretrain import PretrainRecipe
+from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.jobs.runs.remake import read_recipe_of
 
 
@@ -63,6 +65,9 @@ def plan(
     if isinstance(read.options, PretrainRecipe | FinetuneRecipe):
         _only_captions(source, read, asked, measured)
         return training_plan(read, asked.gpus, assume)
+    if isinstance(read.options, ReinforceRecipe):
+        _only_captions(source, read, asked, measured)
+        return reinforcing_plan(read, assume)
     recipe = _generating(read)
     known = _calibration(recipe, asked, measured, say)
     assumed = amount.assumptions(recipe, known, assume)

@@ -19,7 +19,7 @@ class ExportRecipe(Options):
     to: str = Field(min_length=1)
     """The form: webdataset, sidecar, jsonl, parquet, huggingface."""
     output: str = operation(min_length=1)
-    """A new folder."""
+    """A new folder, here or in a store (`s3://bucket/captioned`), where each file is sent when it is finished."""
     select: Select = Select()
     """Which captions: how many of each image, by which rule, under which condition."""
     scores: list[str] = Field([])

@@ -17,10 +17,12 @@ from captioners.core.layers import Layer
 from captioners.core.ledger import Ledger
 from captioners.core.records import content_digest, from_bytes
 from captioners.core.run_dir import RunDir, is_complete, open_run
+from captioners.core.shard_files import REINFORCED
 from captioners.jobs.runs import again as remaking
 from captioners.jobs.runs.weights import check_weights
 
 _EXAMPLES = 3
+_CHUNK = 64 << 20
 _AGAIN = "`captioners retry RUN --damaged` opens its unit again"
 
 
@@ -89,7 +91,7 @@ def verify(
     found.unfinished = {name: len(frozen) - whole[name] for name in sorted(layers) if whole[name] < len(frozen)}
     found.orphans = run.orphans(entry for units in shards.values() for _, entry in units)
     try:
-        if weights:
+        if weights and not any(layer.name == REINFORCED for layer in layers.values()):
             for line, wrong in check_weights(run):
                 (found.findings if wrong else found.notes).append(line)
         if again:
@@ -132,10 +134,26 @@ def _unit(run: RunDir, name: str, entry: Entry, layer: Layer | None) -> tuple[li
     if entry.counts.read != entry.stop - entry.start:
         said.append(f"read {entry.counts.read} samples, but is of {entry.start} to {entry.stop}")
     said += _quarantine(run, entry)
+    if entry.attempt:
+        return [*said, *_shard_file(run, entry)], []
     rows, problem = _rows(run, entry)
     if problem:
         return [*said, problem], []
     return [*said, *_contents(entry, layer, rows)], [(row["key"], row["draw"]) for row in rows]
+
+
+def _shard_file(run: RunDir, entry: Entry) -> list[str]:
+    """Return what is wrong with a shard that `reinforce` wrote; what is in it, its trainer's rules say."""
+    digest, offset = sha256(), 0
+    try:
+        while data := run.place.read(entry.file, offset, _CHUNK):
+            digest.update(data)
+            offset += len(data)
+    except NotFoundError:
+        return [f"its file {entry.file} is gone; {_AGAIN}"]
+    return (
+        [] if digest.hexdigest() == entry.file_sha256 else [f"{entry.file} has changed since it was written; {_AGAIN}"]
+    )
 
 
 def _made_as_now(entry: Entry, layer: Layer | None) -> bool:

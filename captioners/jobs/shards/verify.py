@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from captioners.core.errors import NotFoundError, UserError, near
@@ -31,6 +31,8 @@ from captioners.reinforcement.set_files import (
 )
 
 TARGETS = ("mobileclip-dr",)
+_BESIDE = {PurePosixPath(name).stem for name in (SIZES, MANIFEST, INFO, CONFIG)}
+"""Traps of files beside shards."""
 Trap = Problem
 """What is told of a shard."""
 
@@ -43,6 +45,8 @@ class VerifiedShards:
     samples: int = 0
     traps: Counter[str] = field(default_factory=Counter)
     """Trap -> how often, after mending."""
+    mendable: bool = False
+    """Whether `fix` may take out some of them."""
     mended: dict[str, list[str]] = field(default_factory=dict)
     """Shard, or file beside shards -> what was done."""
 
@@ -90,6 +94,7 @@ class _Verify:
     def _tell(self, shard: str, problems: list[Problem]) -> None:
         for problem in problems:
             self._found.traps[problem.trap] += 1
+            self._found.mendable |= not self._fix and problem.trap in (MENDABLE | _BESIDE)
             self._say(shard, problem)
 
     def _beside(self) -> None:

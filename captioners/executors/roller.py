@@ -7,7 +7,7 @@ from typing import Any
 
 from captioners.core.ledger import SEGMENT_ENTRIES, Ledger
 from captioners.core.storage import Place
-from captioners.jobs.generate.worker import Stored
+from captioners.executors.work import Stored
 
 
 class Roller:

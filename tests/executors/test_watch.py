@@ -5,8 +5,8 @@ import re
 from captioners.core.entry import Counts, Entry
 from captioners.core.errors import NeedsLookError
 from captioners.data.source import Shard
-from captioners.jobs.generate.watch import WINDOW, Watch, weights
-from captioners.jobs.generate.worker import Stored, Tally, Task
+from captioners.executors.watch import WINDOW, Watch, weights
+from captioners.executors.work import Stored, Tally, Task
 
 
 def stored(number, *, bad=0, reason="empty", fault=False, layer="a", part=0, last=True, good=10):

@@ -8,8 +8,7 @@ from typing import Any
 from captioners.core.entry import Counts, Entry
 from captioners.core.errors import NeedsLookError
 from captioners.core.progress import Progress
-from captioners.data.source import Shard
-from captioners.jobs.generate.worker import Stored, Tally, Task
+from captioners.executors.work import Shard, Stored, Tally, Task
 
 WINDOW = 50
 """Shards that the quarantine ceiling looks at: those finished last."""
@@ -51,7 +50,7 @@ class Watch:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[Task[Any]],
         entries: Iterable[Entry] = (),
         ceiling: float = 1.0,
         show: Callable[[Progress], None] = lambda _: None,
@@ -89,7 +88,7 @@ class Watch:
             if self._add(message.entry):
                 self._look()
 
-    def finished(self, task: Task) -> None:
+    def finished(self, task: Task[Any]) -> None:
         """Count a task that is done."""
         self.progress.done += 1
         if not self._images:
@@ -125,7 +124,7 @@ class Watch:
         )
 
 
-def _images(tasks: Sequence[Task]) -> int:
+def _images(tasks: Sequence[Task[Any]]) -> int:
     """Return the images that the tasks will read, or 0 if that is not known."""
     counts = [task.shard.count for task in tasks]
     return sum(count or 0 for count in counts) if all(count is not None for count in counts) else 0

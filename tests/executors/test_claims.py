@@ -6,12 +6,11 @@ from captioners.core.leases import Leases
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import clear_failed, failed_units
 from captioners.data.source import Shard
-from captioners.jobs.generate import claims as module
-from captioners.jobs.generate.claims import Claims
-from captioners.jobs.generate.worker import Task
-from captioners.jobs.recipes.generate import Member
+from captioners.executors import claims as module
+from captioners.executors.claims import Claims
+from captioners.executors.work import Task
 
-PASSES = [(Member(captioner="random-tiny", name="a"), Member(captioner="random-tiny", name="b"))]
+PASSES = [("a", "b")]
 
 
 @pytest.fixture
@@ -128,5 +127,5 @@ def test_what_is_set_aside_for_some_members_is_tried_for_others(run):
     for _ in range(3):
         one = claims(run, count=1)
         one.lost(one.take([]), "by signal 9")
-    more = [(*PASSES[0], Member(captioner="random-tiny", name="c"))]
+    more = [(*PASSES[0], "c")]
     assert Claims(run, tasks(1), more, Leases(run.place)).take([]) is not None

@@ -11,13 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import count
+from typing import Generic, TypeVar
 
 from captioners.core.leases import Lease, Leases
 from captioners.core.ledger import slug
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import MOST_DEATHS, Failed, failed_units, set_aside
-from captioners.jobs.generate.worker import Task
-from captioners.jobs.recipes.generate import Member
+from captioners.executors.work import Shard, Task
 
 _LOOK_AGAIN_S = 2.0
 _HELD_S = 60.0
@@ -26,29 +26,32 @@ _HELD = 2
 """Shards that it may hold in any case: the next is read while the last one ends."""
 
 
-class Claims:
+S = TypeVar("S", bound=Shard)
+
+
+class Claims(Generic[S]):
     """The tasks of one start, for an executor (`executors.tasks.Source`).
 
     Args:
-        passes: the members of each pass. leases: of this process.
+        passes: the names of the layers of each pass. leases: of this process.
         done: told of each task that is done, here or by another process. say: told what is set aside.
     """
 
     def __init__(
         self,
         run: RunDir,
-        tasks: Sequence[Task],
-        passes: Sequence[Sequence[Member]],
+        tasks: Sequence[Task[S]],
+        passes: Sequence[Sequence[str]],
         leases: Leases,
         *,
-        done: Callable[[Task], None] = lambda _: None,
+        done: Callable[[Task[S]], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._run, self._leases, self._done, self._say = run, leases, done, say
-        self._members = [tuple(member.called for member in members) for members in passes]
+        self._members = [tuple(members) for members in passes]
         self._waiting = deque(tasks)
-        self._suspects: deque[Task] = deque()
-        self._elsewhere: deque[tuple[float, Task]] = deque()
+        self._suspects: deque[Task[S]] = deque()
+        self._elsewhere: deque[tuple[float, Task[S]]] = deque()
         """Tasks that another process has, and when to look again."""
         self._left = len(tasks)
         self._began, self._finished = time.monotonic(), 0
@@ -59,7 +62,7 @@ class Claims:
             self._waiting.remove(task)
             self._left -= 1
 
-    def take(self, holding: Sequence[Task]) -> Task | None:
+    def take(self, holding: Sequence[Task[S]]) -> Task[S] | None:
         """Return a task that is this process's now, or None while others have all that are left."""
         if any(task.alone for task in holding) or len(holding) >= self._most_held():
             return None
@@ -78,13 +81,13 @@ class Claims:
                 return task
         return None
 
-    def finished(self, task: Task) -> None:
+    def finished(self, task: Task[S]) -> None:
         """Give its lease back."""
         self._finished += 1
         self._let_go(task, done=True)
         self._count(task)
 
-    def lost(self, task: Task, how: str) -> None:
+    def lost(self, task: Task[S], how: str) -> None:
         """Count a death over it."""
         self._mine.discard(task.shard.path)
         lease = self._leases.lost(slug(task.shard.path), self._stored(task)[0])
@@ -93,7 +96,7 @@ class Claims:
         else:
             self._suspects.append(replace(task, alone=True))
 
-    def returned(self, task: Task) -> None:
+    def returned(self, task: Task[S]) -> None:
         """Let another worker have it."""
         self._let_go(task)
         self._waiting.appendleft(task)
@@ -107,7 +110,7 @@ class Claims:
         elapsed = time.monotonic() - self._began
         return max(_HELD, int(_HELD_S * self._finished / elapsed) if elapsed > 0 else 0)
 
-    def _claimed(self, task: Task) -> Task | None:
+    def _claimed(self, task: Task[S]) -> Task[S] | None:
         """Return the task with its lease taken; None if it is done, another's, or set aside."""
         mark, whole = self._stored(task)
         if whole:
@@ -124,7 +127,7 @@ class Claims:
         self._mine.add(task.shard.path)
         return replace(task, alone=lease.deaths > 0)
 
-    def _stored(self, task: Task) -> tuple[int, bool]:
+    def _stored(self, task: Task[S]) -> tuple[int, bool]:
         """Return how many units of a task are stored, and whether that is all of them."""
         units, whole = 0, True
         for member in self._members[task.number]:
@@ -138,20 +141,20 @@ class Claims:
                     break
         return units, whole
 
-    def _name(self, task: Task) -> str:
+    def _name(self, task: Task[S]) -> str:
         """Return a task's name among what is set aside: of its shard, and of the members that it is for."""
         members = sha256("\0".join(sorted(self._members[task.number])).encode()).hexdigest()[:8]
         return f"{slug(task.shard.path)}.{members}"
 
-    def _let_go(self, task: Task, done: bool = False) -> None:
+    def _let_go(self, task: Task[S], done: bool = False) -> None:
         self._mine.discard(task.shard.path)
         self._leases.release(slug(task.shard.path), done)
 
-    def _count(self, task: Task) -> None:
+    def _count(self, task: Task[S]) -> None:
         self._left -= 1
         self._done(task)
 
-    def _set_aside(self, task: Task, lease: Lease, how: str) -> None:
+    def _set_aside(self, task: Task[S], lease: Lease, how: str) -> None:
         name, shard = self._name(task), task.shard.path
         when = datetime.now(UTC).isoformat(timespec="seconds")
         members = self._members[task.number]

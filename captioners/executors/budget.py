@@ -5,22 +5,38 @@ budget, by no more than the unit that each worker was at.
 """
 
 import time
+from typing import Protocol
 
 from captioners.core.entry import Entry
 from captioners.core.errors import InterruptedRunError
 from captioners.core.ledger import Ledger
 from captioners.core.sums import tally
-from captioners.jobs.recipes.generate import GenerateRecipe
 
 _HOUR = 3600.0
 _PATIENCE = 10.0
 """Reading the ledger may take a tenth of the time: it is read again after so many times what it took."""
 
 
+class Limits(Protocol):
+    """What a recipe says of it."""
+
+    @property
+    def max_hours(self) -> float | None:
+        """Of all workers together."""
+
+    @property
+    def max_cost(self) -> float | None:
+        """In the currency of `price`."""
+
+    @property
+    def price(self) -> float:
+        """Of an hour of work; 0 if none is said."""
+
+
 class Budget:
     """The `max_hours` and `max_cost` of a recipe over one run's ledger; neither: no budget, and nothing is read."""
 
-    def __init__(self, recipe: GenerateRecipe, ledger: Ledger) -> None:
+    def __init__(self, recipe: Limits, ledger: Ledger) -> None:
         self._recipe, self._ledger = recipe, ledger
         self._seconds = self._own = 0.0
         self._again = 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captioners.jobs.generate.heartbeat import Heartbeat
+from captioners.executors.heartbeat import Heartbeat
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_unit_may_take_ten_times_the_median_and_at_least_the_patience(now):
 
 PROGRAM = """
 import time
-from captioners.jobs.generate.heartbeat import Heartbeat
+from captioners.executors.heartbeat import Heartbeat
 def hang():
     time.sleep(60)
 with Heartbeat(0.3, lambda said: print(said, flush=True)) as heart:
