@@ -6,9 +6,12 @@ the main thread; inside `shielded` they wait for its end.
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from captioners.core.errors import CaptionersError, InterruptedRunError
+from captioners.core.failures import is_infrastructure, words
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 _depth = 0
@@ -37,6 +40,19 @@ def stoppable() -> Iterator[None]:
         _pending = False
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def resumable(stopped: Callable[[], str]) -> Iterator[None]:
+    """Turn a stop, and failing infrastructure, into an InterruptedRunError; `stopped` says how far it came."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError(stopped()) from None
+    except Exception as error:
+        if isinstance(error, CaptionersError) or (reason := is_infrastructure(error)) is None:
+            raise
+        raise InterruptedRunError(f"the machine failed, {reason} ({words(error)}); {stopped()}") from error
 
 
 @contextmanager

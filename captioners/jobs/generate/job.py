@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from captioners.core import sums
 from captioners.core.alarms import placeholders
 from captioners.core.entry import Counts
-from captioners.core.errors import CaptionersError, InterruptedRunError
-from captioners.core.failures import is_infrastructure, words
 from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.set_aside import Failed, failed_units
-from captioners.core.stopping import stoppable
+from captioners.core.stopping import resumable, stoppable
 from captioners.executors.budget import Budget
 from captioners.executors.claims import Claims
 from captioners.executors.roller import Roller
@@ -96,17 +94,14 @@ def generate(
         if tasks:
             Budget(recipe, started.run.ledger).check()
         try:
-            with Leases(started.run.place) as leases, Roller(started.run.place) as roller:
+            with (
+                resumable(lambda: _stopped(started, watch.progress)),
+                Leases(started.run.place) as leases,
+                Roller(started.run.place) as roller,
+            ):
                 passes = [[member.called for member in members] for members in started.sharing.members]
                 claims = Claims(started.run, tasks, passes, leases, done=watch.finished, say=say)
                 executor.run(work, setting, claims, roller.heard(watch), say)
-        except KeyboardInterrupt:
-            raise InterruptedRunError(_stopped(started, watch.progress)) from None
-        except Exception as error:
-            if isinstance(error, CaptionersError) or (reason := is_infrastructure(error)) is None:
-                raise
-            said = f"the machine failed, {reason} ({words(error)})"
-            raise InterruptedRunError(f"{said}; {_stopped(started, watch.progress)}") from error
         finally:
             setting.station.close()
     return _summary(started, watch.progress, before)

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 from captioners.core import sums
 from captioners.core.entry import Counts
-from captioners.core.errors import InterruptedRunError
 from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import Failed, failed_units
 from captioners.core.shard_files import REINFORCED, SHARDS, clear_attempts, publish
-from captioners.core.stopping import stoppable
+from captioners.core.stopping import resumable, stoppable
 from captioners.executors.budget import Budget
 from captioners.executors.claims import Claims
 from captioners.executors.roller import Roller
@@ -92,12 +91,13 @@ def reinforce(
         )
         if tasks:
             Budget(recipe, run.ledger).check()
-        try:
-            with Leases(run.place) as leases, Roller(run.place) as roller:
-                claims = Claims(run, tasks, [[REINFORCED]], leases, done=watch.finished, say=say)
-                executor.run(work, setting, claims, roller.heard(watch), say)
-        except KeyboardInterrupt:
-            raise InterruptedRunError(_stopped(started, watch.progress)) from None
+        with (
+            resumable(lambda: _stopped(started, watch.progress)),
+            Leases(run.place) as leases,
+            Roller(run.place) as roller,
+        ):
+            claims = Claims(run, tasks, [[REINFORCED]], leases, done=watch.finished, say=say)
+            executor.run(work, setting, claims, roller.heard(watch), say)
         return _finished(started, watch.progress)
 
 
