@@ -103,6 +103,19 @@ def test_what_is_set_aside_stays_so_until_it_is_cleared(run):
     assert not again.take([]).alone and failed_units(run) == []
 
 
+def test_what_one_process_sets_aside_kills_no_worker_of_those_that_run_beside_it(run):
+    """What is set aside used to be read at the start alone, and the lease that knew of the deaths was gone."""
+    said = []
+    one, beside = claims(run, count=1), claims(run, count=1, say=said.append)
+    for _ in range(3):
+        assert beside.left
+        one.lost(one.take([]), "by signal 9")
+    assert (beside.take([]), beside.left, said) == (None, 0, [])
+    assert list(Leases(run.place).all()) == [], "and its lease is nobody's"
+    for_others = Claims(run, tasks(1), [(Member(captioner="random-tiny", name="c"),)], Leases(run.place))
+    assert for_others.take([]) is not None, "other members are another matter"
+
+
 def test_a_task_of_a_worker_that_left_is_another_s_at_once(run):
     one = claims(run, count=1)
     task = one.take([])

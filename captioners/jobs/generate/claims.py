@@ -15,7 +15,7 @@ from itertools import count
 from captioners.core.leases import Lease, Leases
 from captioners.core.ledger import slug
 from captioners.core.run_dir import RunDir
-from captioners.core.set_aside import MOST_DEATHS, Failed, failed_units, set_aside
+from captioners.core.set_aside import FOLDER, MOST_DEATHS, Failed, failed_units, set_aside
 from captioners.jobs.generate.worker import Task
 from captioners.jobs.recipes.generate import Member
 
@@ -117,6 +117,11 @@ class Claims:
         lease = None if task.shard.path in self._mine else self._leases.take(slug(task.shard.path), mark)
         if lease is None:
             self._elsewhere.append((time.monotonic() + _LOOK_AGAIN_S, task))
+            return None
+        # With the lease in hand: whoever set it aside gave the lease back after saying so.
+        if self._run.place.exists(f"{FOLDER}/{self._name(task)}.json"):
+            self._leases.release(slug(task.shard.path), done=True)
+            self._left -= 1
             return None
         if lease.deaths >= MOST_DEATHS:
             self._set_aside(task, lease, "with its whole process")
