@@ -133,6 +133,11 @@ class Ray:
         """Whether this process is the only worker: it is none."""
         return False
 
+    @property
+    def workers(self) -> int:
+        """How many actors share the tasks, at most."""
+        return self.most
+
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:

@@ -21,6 +21,8 @@ class Slurm:
     """Among the tasks of this node, which is how GPUs are shared out."""
     name: str
     """Job and task, for people."""
+    workers: int = 0
+    """Tasks of the job step; 0: Slurm does not say."""
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> "Slurm":
@@ -31,7 +33,7 @@ class Slurm:
         """
         try:
             job, number, rank = (environment[f"SLURM_{name}"] for name in ("JOB_ID", "PROCID", "LOCALID"))
-            return cls(int(rank), f"{job}.{number}")
+            return cls(int(rank), f"{job}.{number}", int(environment.get("SLURM_NTASKS", "0")))
         except (KeyError, ValueError):
             raise UserError(
                 "executor slurm: this is no task of a Slurm job (SLURM_JOB_ID, SLURM_PROCID, SLURM_LOCALID); start it "

@@ -1,5 +1,8 @@
 """Claims: what a process hands to its workers, when others have the rest and when a shard kills."""
 
+from collections import deque
+from dataclasses import replace
+
 import pytest
 
 from captioners.core.leases import Leases
@@ -58,6 +61,27 @@ def test_one_process_leaves_others_their_share_also_of_small_shards(run, monkeyp
     while (task := one.take(held)) is not None:
         held.append(task)
     assert len(held) == 6, "a minute's work at a shard in ten seconds"
+
+
+def held_by(one, count=None, size=0):
+    """How many shards a worker gets before the first of them is done."""
+    one._waiting = deque(Task(0, replace(task.shard, count=count, size=size)) for task in one._waiting)
+    held = []
+    while (task := one.take(held)) is not None:
+        held.append(task)
+    return len(held)
+
+
+def test_a_worker_holds_its_share_of_small_shards_up_to_a_thousand_samples(run):
+    """It used to hold two, whatever they were, so a slow machine's stream ran dry after every two shards."""
+    assert held_by(claims(run, count=12, workers=1), count=40) == 12
+    run = RunDir(f"{run.url}-2")
+    assert held_by(claims(run, count=12, workers=3), count=40) == 4, "the others' share is theirs"
+    for number, (sizes, held) in enumerate([({"count": 300}, 4), ({"size": 20_000_000}, 3), ({"count": 5000}, 2)]):
+        at_work = claims(RunDir(f"{run.url}-{number}"), count=100, workers=1)
+        assert held_by(at_work, **sizes) == held
+    assert held_by(claims(RunDir(f"{run.url}-n"), count=200, workers=1), count=1) == 50, "if it dies, all are suspects"
+    assert held_by(claims(RunDir(f"{run.url}-0"), count=100), count=40) == 2, "nobody knows what others would lack"
 
 
 def test_what_another_process_finished_is_not_taken_again(run, monkeypatch):

@@ -24,13 +24,17 @@ _HELD_S = 60.0
 """Seconds of work that a worker may hold by the pace so far, so that small shards are shared, too."""
 _HELD = 2
 """Shards that it may hold in any case: the next is read while the last one ends."""
+_HELD_SMALL, _HELD_SAMPLES = 50, 1000
+"""Shards and samples up to which it may hold its share of what is left: where it may not, its stream runs dry."""
+_SAMPLE_BYTES = 50_000
+"""What a sample of a shard is taken for whose count is not known."""
 
 
 class Claims:
     """The tasks of one start, for an executor (`executors.tasks.Source`).
 
     Args:
-        passes: the members of each pass. leases: of this process.
+        passes: the members of each pass. leases: of this process. workers: that the tasks are for; 0: nobody knows.
         done: told of each task that is done, here or by another process. say: told what is set aside.
     """
 
@@ -41,10 +45,12 @@ class Claims:
         passes: Sequence[Sequence[Member]],
         leases: Leases,
         *,
+        workers: int = 0,
         done: Callable[[Task], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._run, self._leases, self._done, self._say = run, leases, done, say
+        self._workers = workers
         self._members = [tuple(member.called for member in members) for members in passes]
         self._waiting = deque(tasks)
         self._suspects: deque[Task] = deque()
@@ -61,7 +67,7 @@ class Claims:
 
     def take(self, holding: Sequence[Task]) -> Task | None:
         """Return a task that is this process's now, or None while others have all that are left."""
-        if any(task.alone for task in holding) or len(holding) >= self._most_held():
+        if any(task.alone for task in holding) or not self._may_hold_more(holding):
             return None
         while self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
             self._waiting.append(self._elsewhere.popleft()[1])
@@ -103,9 +109,13 @@ class Claims:
         """How many tasks are neither done nor set aside."""
         return self._left
 
-    def _most_held(self) -> int:
+    def _may_hold_more(self, holding: Sequence[Task]) -> bool:
         elapsed = time.monotonic() - self._began
-        return max(_HELD, int(_HELD_S * self._finished / elapsed) if elapsed > 0 else 0)
+        by_pace = int(_HELD_S * self._finished / elapsed) if elapsed > 0 else 0
+        if len(holding) < max(_HELD, by_pace):
+            return True
+        share = min(self._left // self._workers, _HELD_SMALL) if self._workers else 0
+        return len(holding) < share and sum(_samples(task) for task in holding) < _HELD_SAMPLES
 
     def _claimed(self, task: Task) -> Task | None:
         """Return the task with its lease taken; None if it is done, another's, or set aside."""
@@ -168,3 +178,8 @@ class Claims:
             f"{shard} is set aside: {lease.deaths} workers ended over it, the last {how}; the run goes on without it "
             "(captioners retry --failed tries it again)"
         )
+
+
+def _samples(task: Task) -> int:
+    shard = task.shard
+    return shard.count if shard.count is not None else max(1, shard.size // _SAMPLE_BYTES)

@@ -96,7 +96,8 @@ def generate(
             Budget(recipe, started.run.ledger).check()
         try:
             with Leases(started.run.place) as leases, Roller(started.run.place) as roller:
-                claims = Claims(started.run, tasks, started.sharing.members, leases, done=watch.finished, say=say)
+                members, workers = started.sharing.members, executor.workers
+                claims = Claims(started.run, tasks, members, leases, workers=workers, done=watch.finished, say=say)
                 executor.run(work, setting, claims, roller.heard(watch), say)
         except KeyboardInterrupt:
             raise InterruptedRunError(_stopped(started, watch.progress)) from None
