@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.leases import Leases
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import clear_failed, failed_units
@@ -90,6 +91,33 @@ def test_what_another_process_finished_is_not_taken_again(run, monkeypatch):
     monkeypatch.setattr(one, "_stored", lambda task: (2, task.shard.path != "2.tar"))
     assert one.take([]).shard.path == "2.tar"
     assert paths(done) == ["0.tar", "1.tar"] and next(iter(Leases(run.place).all())).name.startswith("2.tar")
+
+
+def test_what_others_did_far_ahead_is_asked_of_the_whole_ledger_at_once(run, monkeypatch):
+    """Each unit of each shard used to be asked for, ten requests a shard for ten members."""
+    done, asked = [], []
+    one, find = claims(run, count=60, done=done.append), run.ledger.find
+    for shard in paths(tasks(50)):
+        for member in "ab":
+            counts = Counts(read=1, captioned=1, rows=1)
+            run.ledger.commit(
+                Entry(
+                    layer=member,
+                    fingerprint="f",
+                    shard=shard,
+                    part=0,
+                    start=0,
+                    stop=1,
+                    counts=counts,
+                    file="",
+                    digest="",
+                    last=(shard, member) != ("40.tar", "b"),
+                )
+            )
+    monkeypatch.setattr(run.ledger, "find", lambda *unit: asked.append(unit[1]) or find(*unit))
+    assert one.take([]).shard.path == "40.tar", "one of its members has it to its end, the other not"
+    assert paths(done) == paths(tasks(40)) and len(set(asked)) == module._IN_A_ROW + 1
+    assert one.take([]).shard.path == "50.tar" and len(done) == 49
 
 
 def test_a_shard_that_kills_is_tried_alone_and_set_aside_after_three_deaths(run):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import count
 
+from captioners.core import sums
 from captioners.core.leases import Lease, Leases
 from captioners.core.ledger import slug
 from captioners.core.run_dir import RunDir
@@ -26,6 +27,10 @@ _HELD = 2
 """Shards that it may hold in any case: the next is read while the last one ends."""
 _HELD_SMALL, _HELD_SAMPLES = 50, 1000
 """Shards and samples up to which it may hold its share of what is left: where it may not, its stream runs dry."""
+_IN_A_ROW = 5
+"""Shards in a row that others were found to have done, after which the whole ledger is asked at once."""
+_PATIENCE = 10.0
+"""It may take a tenth of the time: it is asked again after so many times what it took."""
 _SAMPLE_BYTES = 50_000
 """What a sample of a shard is taken for whose count is not known."""
 
@@ -56,6 +61,10 @@ class Claims:
         self._suspects: deque[Task] = deque()
         self._elsewhere: deque[tuple[float, Task]] = deque()
         """Tasks that another process has, and when to look again."""
+        self._whole: sums.Whole | None = None
+        """What was done when the whole ledger was last asked."""
+        self._passed, self._again = 0, 0.0
+        """Shards in a row that others had done, and from when on the ledger may be asked again (monotonic)."""
         self._left = len(tasks)
         self._began, self._finished = time.monotonic(), 0
         self._mine: set[str] = set()
@@ -119,9 +128,14 @@ class Claims:
 
     def _claimed(self, task: Task) -> Task | None:
         """Return the task with its lease taken; None if it is done, another's, or set aside."""
+        if self._known_whole(task):
+            self._count(task)
+            return None
         mark, whole = self._stored(task)
+        self._passed = self._passed + 1 if whole else 0
         if whole:
             self._count(task)
+            self._look_at_all()
             return None
         # A lease is of the whole shard: others may load other members together, as their memory allows.
         lease = None if task.shard.path in self._mine else self._leases.take(slug(task.shard.path), mark)
@@ -138,6 +152,19 @@ class Claims:
             return None
         self._mine.add(task.shard.path)
         return replace(task, alone=lease.deaths > 0)
+
+    def _known_whole(self, task: Task) -> bool:
+        whole, shard = self._whole, task.shard.path
+        return whole is not None and all((member, shard) in whole for member in self._members[task.number])
+
+    def _look_at_all(self) -> None:
+        """Ask the whole ledger what is done, where asking of each unit would take long: others are far ahead."""
+        begun = time.monotonic()
+        if self._passed < _IN_A_ROW or begun < self._again:
+            return
+        self._whole, self._passed = sums.whole_shards(self._run.ledger.table()), 0
+        ended = time.monotonic()
+        self._again = ended + _PATIENCE * (ended - begun)
 
     def _stored(self, task: Task) -> tuple[int, bool]:
         """Return how many units of a task are stored, and whether that is all of them."""
