@@ -83,6 +83,7 @@ class Heartbeat:
             finally:
                 self._resting -= 1
                 self.beat()
+                self._unit_began = self._last  # nor is waiting any of a unit's time
             if task is None:
                 return
             yield task

@@ -1,5 +1,7 @@
 """What a recipe says under `executor:`: where its workers run, told apart by kind; a word alone is a kind as it is."""
 
+import os
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -20,6 +22,15 @@ class LocalOptions(Options):
     def open(self, workers: int) -> Executor:
         """Return the executor."""
         return Local(workers)
+
+    def sharing(self, workers: int) -> int:
+        """Return how many workers share this machine and its GPUs."""
+        return workers
+
+    @property
+    def device(self) -> str | None:
+        """The type of device that workers have wherever they run; None: what this machine has."""
+        return None
 
 
 class RayOptions(Options):
@@ -52,6 +63,18 @@ class RayOptions(Options):
         most = self.most if self.most is not None else max(workers, self.least)
         return Ray(self.address, self.least, most, self.cpus, self.gpus, self.wait_s)
 
+    def sharing(self, workers: int) -> int:
+        """Return how many actors share a GPU or, where they have none, a machine as large as this one."""
+        if self.gpus:
+            return ceil(1 / self.gpus)
+        most = self.most if self.most is not None else max(workers, self.least)
+        return max(1, min(most, int((os.cpu_count() or 1) / self.cpus))) if self.cpus else most
+
+    @property
+    def device(self) -> str | None:
+        """The type of device that actors have: Ray shows no GPU to one that asked for none."""
+        return "cuda" if self.gpus else "cpu"
+
 
 class SlurmOptions(Options):
     """Tasks that `srun` started, each with the same command, of which this is one; they share the run's leases."""
@@ -63,6 +86,15 @@ class SlurmOptions(Options):
         from captioners.executors.slurm import Slurm
 
         return Slurm.of_environment()
+
+    def sharing(self, workers: int) -> int:  # noqa: ARG002  # as above
+        """Return how many workers share what Slurm gave this task: it alone has it."""
+        return 1
+
+    @property
+    def device(self) -> str | None:
+        """The type of device that workers have wherever they run; None: what this machine has."""
+        return None
 
 
 def _expanded(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from captioners.core.errors import InterruptedRunError, WorkerOutError
 from captioners.executors.local import portable
-from captioners.executors.ray_cluster import connect, package
+from captioners.executors.ray_cluster import beside_driver, connect, package
 from captioners.executors.tasks import (
     LOOK_EVERY_S,
     MOST_DEATHS,
@@ -133,6 +133,11 @@ class Ray:
         """Whether this process is the only worker: it is none."""
         return False
 
+    @property
+    def workers(self) -> int:
+        """How many actors share the tasks, at most."""
+        return self.most
+
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:
@@ -155,7 +160,8 @@ class Ray:
 class _Driver:
     def __init__(self, ray: Any, pool: Ray, work: Work, setting: Any, source: Source) -> None:
         self._ray, self._pool, self._work, self._setting, self._source = ray, pool, work, setting, source
-        self._desk = ray.remote(_Desk).options(num_cpus=0).remote()
+        # With the driver, so that it is lost with the driver alone: any other node may be taken away.
+        self._desk = ray.remote(_Desk).options(num_cpus=0, scheduling_strategy=beside_driver(ray)).remote()
         self._actors = ray.remote(_Actor).options(
             num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=0, max_concurrency=1
         )
@@ -173,10 +179,10 @@ class _Driver:
                 self._ask_for_one()
             doing = {worker.doing: worker for worker in self._workers.values() if worker.doing is not None}
             done, _ = self._ray.wait([hearing, *doing], num_returns=1)
-            self._hear(self._ray.get(hearing), tell)
+            self._hear(hearing, tell)
             for ended in done:
                 if ended in doing:  # what it said comes before how it ended
-                    self._hear(self._ray.get(self._desk.hear.remote(0)), tell)
+                    self._hear(self._desk.hear.remote(0), tell)
                     self._ended(doing[ended], notice)
             hearing = self._desk.hear.remote(LOOK_EVERY_S)
             self._begin()
@@ -212,7 +218,15 @@ class _Driver:
         for worker in standing:
             worker.doing = worker.actor.work.remote(self._desk, worker.name, worker.rank, self._work, self._setting)
 
-    def _hear(self, heard: list[tuple[str, str, Any]], tell: Callable[[Any], None]) -> None:
+    def _hear(self, hearing: Any, tell: Callable[[Any], None]) -> None:
+        """Take in what the desk promised to say."""
+        try:
+            heard: list[tuple[str, str, Any]] = self._ray.get(hearing)
+        except self._ray.exceptions.RayError as error:
+            raise InterruptedRunError(
+                f"executor ray: the actor between this process and its workers is lost ({type(error).__name__}); what "
+                "is stored stays: run the same command again"
+            ) from error
         for name, what, content in heard:
             worker = self._workers.get(name)
             if worker is None:

@@ -47,6 +47,13 @@ def connect(ray: Any, address: str, notice: Callable[[str], None]) -> None:
     notice(f"Ray: {nodes} node{'' if nodes == 1 else 's'}, {ray.cluster_resources().get('CPU', 0):g} CPUs")
 
 
+def beside_driver(ray: Any) -> Any:
+    """Return the scheduling strategy by which an actor lies on the driver's node, or nowhere."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
 def _knock(address: str) -> None:
     """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -7,6 +7,7 @@ may work on one run. `recipes/cluster/slurm.sbatch` is a job file.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from captioners.core.errors import UserError
@@ -21,6 +22,8 @@ class Slurm:
     """Among the tasks of this node, which is how GPUs are shared out."""
     name: str
     """Job and task, for people."""
+    workers: int = 0
+    """Tasks of the job, with those of its whole array; 0: Slurm does not say."""
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> "Slurm":
@@ -31,7 +34,8 @@ class Slurm:
         """
         try:
             job, number, rank = (environment[f"SLURM_{name}"] for name in ("JOB_ID", "PROCID", "LOCALID"))
-            return cls(int(rank), f"{job}.{number}")
+            tasks = (int(environment.get(f"SLURM_{name}", at)) for name, at in (("NTASKS", 0), ("ARRAY_TASK_COUNT", 1)))
+            return cls(int(rank), f"{job}.{number}", prod(tasks))
         except (KeyError, ValueError):
             raise UserError(
                 "executor slurm: this is no task of a Slurm job (SLURM_JOB_ID, SLURM_PROCID, SLURM_LOCALID); start it "

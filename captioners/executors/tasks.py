@@ -65,6 +65,10 @@ class Executor(Protocol):
     def here(self) -> bool:
         """Whether this process is the only worker, so that it can use what it has loaded."""
 
+    @property
+    def workers(self) -> int:
+        """How many workers share the tasks, at most; 0: it does not know."""
+
     def run(
         self, work: Work, setting: Any, source: Source, tell: Callable[[Any], None], notice: Callable[[str], None]
     ) -> None:

@@ -99,9 +99,11 @@ class Watch:
         """Count an entry, and say whether it completes a shard that was not counted yet."""
         read = self._read.setdefault((entry.layer, entry.shard), _Read())
         read.add(entry)
-        if not read.whole or entry.shard in self._counted:
+        if not read.whole:
             return False
         del self._read[entry.layer, entry.shard]
+        if entry.shard in self._counted:
+            return False
         self._counted.add(entry.shard)
         self._window.append(read)
         return True

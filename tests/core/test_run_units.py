@@ -1,11 +1,15 @@
 """captioners/core/run_units.py: the units that all members have finished, in one order, whatever the ledger's."""
 
+import json
+from dataclasses import asdict, replace
+
 import pytest
 
 from captioners.core.errors import UserError
 from captioners.core.ledger import Ledger
 from captioners.core.run_dir import RunDir
 from captioners.core.run_units import RunUnits
+from captioners.core.segments import Segments
 from tests.runs_fixture import make_run
 
 
@@ -62,3 +66,28 @@ def test_a_run_without_members_or_units(tmp_path):
     for name in list(begun.place.names("ledger")):
         begun.place.remove(name)
     assert (len(RunUnits(begun)), RunUnits(begun).finished_shards) == (0, [])
+
+
+def test_each_segment_is_opened_once_for_many_units_though_they_lie_in_the_order_of_time(run, monkeypatch):
+    """Units come in the order of their shards; each entry used to open another segment than the one before."""
+    expected = [{name: entry.digest for name, entry in unit.entries.items()} for unit in RunUnits(run).units()]
+    entries = list(run.entries())
+    for turn in range(2):
+        segments = Segments(run.place)
+        segments.refresh()
+        rolled = [replace(entry, finished=f"2026-01-0{turn + 1}T00:00:00+00:00") for entry in entries[turn::2]]
+        names = [Ledger.name(*entry.unit) for entry in rolled]
+        assert segments.add([(name, json.dumps(asdict(entry))) for name, entry in zip(names, rolled, strict=True)])
+        for name in names:
+            run.place.remove(name)
+    units, opened, load = RunUnits(run), [], Segments._load
+    list(units.units(0, 1))  # the last segment may be open already
+
+    def loading(self, name, wanted):
+        opened.append(name)
+        return load(self, name, wanted)
+
+    monkeypatch.setattr(Segments, "_load", loading)
+    found = [{name: entry.digest for name, entry in unit.entries.items()} for unit in units.units()]
+    assert found == expected and len(entries) == 8
+    assert len(opened) <= 2 and len(set(opened)) == len(opened)

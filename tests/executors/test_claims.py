@@ -1,7 +1,11 @@
 """Claims: what a process hands to its workers, when others have the rest and when a shard kills."""
 
+from collections import deque
+from dataclasses import replace
+
 import pytest
 
+from captioners.core.entry import Counts, Entry
 from captioners.core.leases import Leases
 from captioners.core.run_dir import RunDir
 from captioners.core.set_aside import clear_failed, failed_units
@@ -59,12 +63,60 @@ def test_one_process_leaves_others_their_share_also_of_small_shards(run, monkeyp
     assert len(held) == 6, "a minute's work at a shard in ten seconds"
 
 
+def held_by(one, count=None, size=0):
+    """How many shards a worker gets before the first of them is done."""
+    one._waiting = deque(Task(0, replace(task.shard, count=count, size=size)) for task in one._waiting)
+    held = []
+    while (task := one.take(held)) is not None:
+        held.append(task)
+    return len(held)
+
+
+def test_a_worker_holds_its_share_of_small_shards_up_to_a_thousand_samples(run):
+    """It used to hold two, whatever they were, so a slow machine's stream ran dry after every two shards."""
+    assert held_by(claims(run, count=12, workers=1), count=40) == 12
+    run = RunDir(f"{run.url}-2")
+    assert held_by(claims(run, count=12, workers=3), count=40) == 4, "the others' share is theirs"
+    for number, (sizes, held) in enumerate([({"count": 300}, 4), ({"size": 20_000_000}, 3), ({"count": 5000}, 2)]):
+        at_work = claims(RunDir(f"{run.url}-{number}"), count=100, workers=1)
+        assert held_by(at_work, **sizes) == held
+    assert held_by(claims(RunDir(f"{run.url}-n"), count=200, workers=1), count=1) == 50, "if it dies, all are suspects"
+    assert held_by(claims(RunDir(f"{run.url}-0"), count=100), count=40) == 2, "nobody knows what others would lack"
+
+
 def test_what_another_process_finished_is_not_taken_again(run, monkeypatch):
     done = []
     one = claims(run, done=done.append)
     monkeypatch.setattr(one, "_stored", lambda task: (2, task.shard.path != "2.tar"))
     assert one.take([]).shard.path == "2.tar"
     assert paths(done) == ["0.tar", "1.tar"] and next(iter(Leases(run.place).all())).name.startswith("2.tar")
+
+
+def test_what_others_did_far_ahead_is_asked_of_the_whole_ledger_at_once(run, monkeypatch):
+    """Each unit of each shard used to be asked for, ten requests a shard for ten members."""
+    done, asked = [], []
+    one, find = claims(run, count=60, done=done.append), run.ledger.find
+    for shard in paths(tasks(50)):
+        for member in "ab":
+            counts = Counts(read=1, captioned=1, rows=1)
+            run.ledger.commit(
+                Entry(
+                    layer=member,
+                    fingerprint="f",
+                    shard=shard,
+                    part=0,
+                    start=0,
+                    stop=1,
+                    counts=counts,
+                    file="",
+                    digest="",
+                    last=(shard, member) != ("40.tar", "b"),
+                )
+            )
+    monkeypatch.setattr(run.ledger, "find", lambda *unit: asked.append(unit[1]) or find(*unit))
+    assert one.take([]).shard.path == "40.tar", "one of its members has it to its end, the other not"
+    assert paths(done) == paths(tasks(40)) and len(set(asked)) == module._IN_A_ROW + 1
+    assert one.take([]).shard.path == "50.tar" and len(done) == 49
 
 
 def test_a_shard_that_kills_is_tried_alone_and_set_aside_after_three_deaths(run):
@@ -100,6 +152,19 @@ def test_what_is_set_aside_stays_so_until_it_is_cleared(run):
     assert clear_failed(run) == 1
     again = claims(run, count=1)
     assert not again.take([]).alone and failed_units(run) == []
+
+
+def test_what_one_process_sets_aside_kills_no_worker_of_those_that_run_beside_it(run):
+    """What is set aside used to be read at the start alone, and the lease that knew of the deaths was gone."""
+    said = []
+    one, beside = claims(run, count=1), claims(run, count=1, say=said.append)
+    for _ in range(3):
+        assert beside.left
+        one.lost(one.take([]), "by signal 9")
+    assert (beside.take([]), beside.left, said) == (None, 0, [])
+    assert list(Leases(run.place).all()) == [], "and its lease is nobody's"
+    for_others = Claims(run, tasks(1), [("c",)], Leases(run.place))
+    assert for_others.take([]) is not None, "other members are another matter"
 
 
 def test_a_task_of_a_worker_that_left_is_another_s_at_once(run):

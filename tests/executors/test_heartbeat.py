@@ -65,6 +65,26 @@ def test_a_unit_may_take_ten_times_the_median_and_at_least_the_patience(now):
         assert heart.trouble() == ""
 
 
+def test_waiting_for_a_task_is_none_of_a_unit_s_time(now):
+    """The wait used to count: a worker ended itself as soon as it got a task after a long wait."""
+    heart = Heartbeat(60, print)
+
+    def tasks():
+        now(500)
+        yield 1
+
+    with heart.at_work():
+        for _ in range(5):
+            now(5)
+            heart.stored(object())
+        assert list(heart.resting(tasks())) == [1]
+        assert heart.trouble() == ""
+        for _ in range(2):
+            now(40)
+            heart.beat()
+        assert "a unit took more than 60 s" in heart.trouble()
+
+
 PROGRAM = """
 import time
 from captioners.executors.heartbeat import Heartbeat

@@ -37,7 +37,11 @@ def test_each_opens_what_it_says(monkeypatch):
     assert RayOptions(least=5).open(3).most == 5
     for name, value in {"JOB_ID": "7", "PROCID": "3", "LOCALID": "1"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    assert SlurmOptions().open(3) == Slurm(1, "7.3")
+    assert SlurmOptions().open(3) == Slurm(1, "7.3", workers=0)
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert [options.open(3).workers for options in (SlurmOptions(), LocalOptions(), RayOptions(most=64))] == [8, 3, 64]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "4")
+    assert SlurmOptions().open(3).workers == 32
     monkeypatch.delenv("SLURM_PROCID")
     with pytest.raises(UserError, match=r"no task of a Slurm job .* start it by srun"):
         SlurmOptions().open(3)

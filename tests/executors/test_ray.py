@@ -18,7 +18,7 @@ PROGRAM = """
 import sys, tempfile
 import ray
 from captioners.core.errors import CaptionersError
-from captioners.executors.ray import Ray
+from captioners.executors.ray import Ray, _Driver
 from captioners.executors.tasks import Listed
 from tests.executors import works
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -36,6 +36,14 @@ with tempfile.TemporaryDirectory() as folder:
 run(works.fail, "look")
 run(works.out, 0)
 run(works.square, None, pool=Ray("auto", 1, 1, 64, 0, 3))
+begin = _Driver._begin
+def beheaded(self):
+    begin(self)
+    node = ray.get(self._desk.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()))
+    print("desk beside the driver:", node == ray.get_runtime_context().get_node_id())
+    ray.kill(self._desk)
+_Driver._begin = beheaded
+run(works.square, None)
 """
 
 
@@ -69,3 +77,9 @@ def test_an_actor_that_must_leave_leaves_its_tasks_to_the_others(said):
 
 def test_a_cluster_without_room_is_said(said):
     assert any("had no room for 1 actors of 64 CPUs" in line for line in said)
+
+
+def test_a_lost_desk_is_an_interruption_and_it_lies_where_the_driver_does(said):
+    """It used to lie on any node, and its loss was an internal error."""
+    assert "desk beside the driver: True" in said
+    assert any(line.startswith("InterruptedRunError executor ray: the actor between") for line in said)

@@ -66,6 +66,17 @@ def test_a_shard_counts_once_whatever_its_members_and_parts():
     assert feed(Watch([], ceiling=0.05), [*messages, stored(49)])[0] == len(messages)
 
 
+def test_nothing_is_kept_of_a_shard_that_every_member_has_read():
+    """What the members after the first had read of a shard used to stay: a gigabyte for a run of millions of units."""
+    watch = Watch([])
+    for number in range(3):
+        for layer in "abc":
+            watch(stored(number, layer=layer, last=False))
+            assert (layer, f"{number}.tar") in watch._read
+            watch(stored(number, layer=layer, part=1))
+    assert watch._read == {}
+
+
 def test_what_was_stored_before_this_start_counts_too():
     before = [stored(number, bad=5).entry for number in range(WINDOW)]
     watch = Watch([], before, ceiling=0.05)

@@ -17,8 +17,10 @@ from captioners.core.leases import Leases
 from captioners.core.package_data import SAMPLES
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place
+from captioners.jobs.generate import claims as generate_claims
 from captioners.jobs.generate import setup as generate_setup
 from captioners.jobs.generate import worker as generate_worker
+from captioners.jobs.generate.alarms import PICTURES
 from captioners.jobs.recipes.generate import Member
 from tests.jobs.shards import content, orphans, picture, sums, write_shards
 
@@ -207,6 +209,28 @@ def test_captioners_that_fit_share_a_pass_and_store_what_two_passes_store(captio
     members = [member for member, *_ in work]
     assert members == sorted(members) and set(members) == {"a", "c"}, "one captioner after the other"
     assert content("one") == content("two") and len(content("one")) == 8
+
+
+@pytest.mark.parametrize(("pictures", "looks"), [(PICTURES, 1), (PICTURES - 1, 0)])
+def test_whether_a_captioner_is_blind_is_asked_once_however_often_its_stream_runs_dry(
+    captioners, work, monkeypatch, pictures, looks
+):
+    """It used to be asked by each stream: on a slow machine after every two shards."""
+    asked, ledgers, passed = [], set(), generate_worker.Pass.run
+
+    def run(self, *given):
+        ledgers.add(self.run_dir.ledger)
+        asked.append("stream")
+        return passed(self, *given)
+
+    monkeypatch.setattr(generate_claims, "_HELD_SMALL", 0)
+    monkeypatch.setattr(generate_claims, "_HELD_S", 0.0)
+    monkeypatch.setattr(generate_worker.Pass, "run", run)
+    monkeypatch.setattr(generate_worker, "pictures_of", lambda *_: [None] * pictures)
+    monkeypatch.setattr(generate_worker, "blind", lambda *_: asked.append("blind") or [])
+    code, _, err = captioners("generate", write_shards("shards", 6, samples=2), *QUICK, "output=out")
+    assert code == 0, err
+    assert (asked.count("blind"), asked.count("stream"), len(ledgers)) == (looks, 3, 1)
 
 
 def test_other_workers_store_the_same_bytes(captioners):

@@ -3,8 +3,11 @@
 from functools import partial
 
 from captioners.cli.main import run as command
+from captioners.core.entry import Counts, Entry
+from captioners.core.ledger import Ledger
 from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place
+from captioners.executors import roller
 from captioners.executors.roller import Roller
 from captioners.jobs.generate import job
 from captioners.jobs.runs.status import status
@@ -33,3 +36,25 @@ def test_a_run_whose_ledger_is_rolled_up_on_the_way_goes_on_and_is_the_same(run_
     assert found.done and [m.counts for m in found.members] == [m.counts for m in whole.members]
     assert found.quarantine == whole.quarantine
     assert RunDir("run").captions().equals(RunDir("whole").captions())
+
+
+def test_small_files_of_other_processes_are_rolled_up_too_now_and_then(tmp_path, monkeypatch):
+    """Only what a process had heard of itself used to count: of many that store little each, none ever looked."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr(roller.time, "monotonic", lambda: clock["now"])
+    place = Place(tmp_path)
+    with Roller(place, entries=3) as rolls:
+        told = []
+        tell = rolls.heard(told.append)
+        for number in range(3):
+            fields = {"file": "", "digest": "", "counts": Counts(), "start": 0, "stop": 1, "last": True, "part": 0}
+            Ledger(place).commit(Entry(layer="a", fingerprint="", shard=f"{number}.tar", **fields))
+        tell("soon")
+        assert rolls._thread is None
+        clock["now"] = 1.5 * roller._LOOK_EVERY_S
+        tell("later")
+        rolls._thread.join()
+        assert len(list(place.names("segments"))) == 1 and list(place.names("ledger")) == []
+        first = rolls._thread
+        tell("soon again")
+        assert rolls._thread is first and told == ["soon", "later", "soon again"]

@@ -100,7 +100,8 @@ def generate(
                 Roller(started.run.place) as roller,
             ):
                 passes = [[member.called for member in members] for members in started.sharing.members]
-                claims = Claims(started.run, tasks, passes, leases, done=watch.finished, say=say)
+                workers = executor.workers
+                claims = Claims(started.run, tasks, passes, leases, workers=workers, done=watch.finished, say=say)
                 executor.run(work, setting, claims, roller.heard(watch), say)
         finally:
             setting.station.close()

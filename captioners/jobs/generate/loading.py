@@ -31,7 +31,9 @@ def budget_of(recipe: GenerateRecipe, captioner: Captioner) -> int | None:
     from captioners.kinds._device import device_named, free_memory
 
     on_gpu = captioner.device_type == "cuda" and ":" not in recipe.device
-    sharing = -(-recipe.workers // torch.cuda.device_count()) if on_gpu else recipe.workers
+    sharing = recipe.executor.sharing(recipe.workers)
+    if on_gpu:
+        sharing = -(-sharing // torch.cuda.device_count())
     if recipe.memory_gb is not None:
         return int(recipe.memory_gb * _GB / sharing)
     return None if sharing == 1 else free_memory(device_named(captioner.device_type)) // sharing

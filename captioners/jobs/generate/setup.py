@@ -53,6 +53,7 @@ def start(recipe: GenerateRecipe, name: str, say: Callable[[str], None], replace
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{run_start.identity(recipe.source, recipe.seed)}"))
     run_start.check_output(recipe.source, run)
     run_start.shards_of(run, recipe.source)  # what is wrong with them is said before a captioner is loaded
+    _check_precise(recipe)
     claimed, shared, loaded = _layers(recipe, say)
     source = recipe.source.model_dump(mode="json")
     fixed = {"unit_samples": recipe.unit_samples, "source": source, "seed": recipe.seed}
@@ -75,6 +76,25 @@ def check_members(recipe: GenerateRecipe) -> None:
         refused = refusal(member.captioner, recipe.allow_noncommercial)
         if refused:
             raise UserError(refused)
+
+
+def _check_precise(recipe: GenerateRecipe) -> None:
+    """Refuse what workers on another type of device would settle otherwise than this process, which claims layers."""
+    from captioners.kinds._device import device_named
+
+    there = recipe.executor.device
+    here = device_named("auto").type
+    if there in (None, here) or recipe.device != "auto":
+        return
+    for member in recipe.members:
+        uses = ("precision", "exact") if isinstance(member.captioner, str) else member.captioner.USES
+        unsaid = {"precision": member.precision == "auto", "exact": member.exact is None}
+        if left := [f"{name}:" for name, open_ in unsaid.items() if open_ and name in uses]:
+            raise UserError(
+                f"member '{member.called}': this machine would compute on {here} and executor {recipe.executor.kind} "
+                f"(gpus: {getattr(recipe.executor, 'gpus', 0):g}) on {there}, with other defaults; say "
+                f"{' and '.join(left)} for it, such as {{precision: bf16, exact: false}} on GPUs"
+            )
 
 
 def _check_named(recipe: GenerateRecipe, replace: Collection[str]) -> None:

@@ -1,10 +1,12 @@
-"""What one worker process keeps while it lives: its open captioners, its log, and how far it is to the next canary."""
+"""What one worker process keeps while it lives: its open captioners, its run, its log, what it looked at and when."""
 
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from captioners.core.alarms import Alarm
 from captioners.core.errors import CaptionersError
+from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place
 from captioners.core.worker_log import WorkerLog
 from captioners.kinds.captioner import Captioner
@@ -17,6 +19,11 @@ class Station:
     log: WorkerLog | None = None
     units: int = 0
     """Stored so far."""
+    alarms: dict[str, list[Alarm]] = field(default_factory=dict)
+    """Member -> what the entry of its next unit is to say."""
+    judged: set[int] = field(default_factory=set)
+    """Passes of which it is known whether their captioners are blind."""
+    _runs: dict[str, RunDir] = field(default_factory=dict)
     _open: dict[int, list[Captioner]] = field(default_factory=dict)
     """The pass whose captioners are open."""
     _looked: tuple[int, int] | None = None
@@ -33,6 +40,12 @@ class Station:
             self.log = WorkerLog(Place(run), rank)
             self.log.note(f"began: {what}")
         return self.log
+
+    def run_dir(self, url: str) -> RunDir:
+        """Return a run, the same for all streams of this process: its ledger's segments are read once."""
+        if url not in self._runs:
+            self._runs[url] = RunDir(url)
+        return self._runs[url]
 
     def end(self, error: BaseException) -> None:
         """Log what ended the work."""

@@ -11,12 +11,10 @@ from itertools import chain, groupby
 from typing import Any
 
 from captioners.core import faults
-from captioners.core.alarms import Alarm
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
 from captioners.core.progress import Clock
-from captioners.core.run_dir import RunDir
 from captioners.data.source import Shard
 from captioners.executors.budget import Budget
 from captioners.executors.heartbeat import Heartbeat
@@ -24,7 +22,7 @@ from captioners.executors.work import Stored, Tally
 from captioners.executors.work import Task as TaskOf
 from captioners.images.pool import DecodePool
 from captioners.jobs.generate import canary
-from captioners.jobs.generate.alarms import blind, pictures_of
+from captioners.jobs.generate.alarms import PICTURES, blind, pictures_of
 from captioners.jobs.generate.loading import budget_of, load
 from captioners.jobs.generate.passes import budgets, needs_of, share_towers
 from captioners.jobs.generate.provenance import environment_of, facts_of
@@ -85,7 +83,7 @@ def work(
                 captioners = station.captioners(number, partial(open_captioners, setting, number, rank))
                 if station.canary_due(number, recipe.canary_units):
                     for captioner in captioners:
-                        canary.look(RunDir(setting.run).place, captioner, environment_of(captioner))
+                        canary.look(station.run_dir(setting.run).place, captioner, environment_of(captioner))
                 with heart.at_work():
                     passed = Pass(setting, number, captioners, tell, heart)
                     passed.run(same, finished)
@@ -146,7 +144,8 @@ class Pass:
         self.setting, self.captioners, self.tell, self.heart = setting, captioners, tell, heart
         groups = [setting.recipe.groups[captioner] for captioner in setting.passes[number]]
         self.lanes = list(zip(captioners, groups, strict=True))
-        self.run_dir = RunDir(setting.run)
+        self.number, self.station = number, setting.station
+        self.run_dir = self.station.run_dir(setting.run)
         self.facts = {m.called: facts_of(setting.layers[m.called], of) for of, members in self.lanes for m in members}
         self.environments = {m.called: environment_of(of) for of, members in self.lanes for m in members}
         self.budget = Budget(setting.recipe, self.run_dir.ledger)
@@ -159,8 +158,6 @@ class Pass:
         self.stored: dict[str, float] = {}
         self.images = self.images_told = self.captions = 0
         self.told = time.monotonic()
-        self.alarms: dict[str, list[Alarm]] = {}
-        """Member -> what the entry of its next unit is to say."""
 
     def run(self, tasks: Iterator[Task], finished: Callable[[Task], None]) -> None:
         """Caption the shards of all tasks in one stream."""
@@ -193,15 +190,19 @@ class Pass:
         self._tell_progress()
 
     def _look(self, tasks: Iterator[Task]) -> Iterator[Task]:
-        """Ask whether captions change with their pictures, by those of the first shard; return the tasks again."""
-        recipe = self.setting.recipe
+        """Ask once whether captions change with their pictures, those of a first shard; return the tasks again."""
+        recipe, station = self.setting.recipe, self.station
+        if self.number in station.judged:
+            return tasks
         first = next(tasks, None)
         if first is None:
             return iter(())
         pictures = pictures_of(recipe, first.shard, self.captioners[0].fit)
-        for captioner, members in self.lanes:
-            for member in members:
-                self.alarms[member.called] = blind(captioner, member, pictures, recipe.seed, first.shard.path)
+        if len(pictures) >= PICTURES:
+            station.judged.add(self.number)
+            for captioner, members in self.lanes:
+                for member in members:
+                    station.alarms[member.called] = blind(captioner, member, pictures, recipe.seed, first.shard.path)
         return chain([first], tasks)
 
     def _begun(self, task: Task, finished: Callable[[Task], None]) -> Work:
@@ -231,10 +232,10 @@ class Pass:
         self.stored = dict(self.total)
         entry = replace(
             entry,
-            alarms=[*entry.alarms, *(alarm.record() for alarm in self.alarms.pop(member.called, ()))],
+            alarms=[*entry.alarms, *(alarm.record() for alarm in self.station.alarms.pop(member.called, ()))],
             environment=self.environments[member.called],
             kept=sum(row["keep"] for row in rows),
-            worker=self.setting.station.worker,
+            worker=self.station.worker,
             seconds=unit,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -243,7 +244,7 @@ class Pass:
                 entry, rows, self.facts[member.called], part.quarantined, self.setting.recipe.format
             )
         self._tell_progress()
-        self.setting.station.stored()
+        self.station.stored()
         if self.heart is not None:
             self.heart.stored(part)
         if stored is not None:

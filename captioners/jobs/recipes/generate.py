@@ -109,8 +109,8 @@ class GenerateRecipe(Options):
     queue_mb: int = operation(256, ge=1)
     """Bytes of pictures that each worker keeps ready, in MB."""
     memory_gb: float | None = operation(None, gt=0)
-    """Memory that all workers together may plan with, in GB; what the device has free when absent. It also decides
-    which captioners are loaded together."""
+    """Memory that the workers who share a machine or a GPU may plan with, in GB; what the device has free when absent.
+    It also decides which captioners are loaded together."""
     max_hours: float | None = operation(None, gt=0)
     """Hours of work, of all workers together, after which no unit begins any more (GPU-hours, a GPU to each)."""
     max_cost: float | None = operation(None, gt=0)
