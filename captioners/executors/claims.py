@@ -127,7 +127,8 @@ class Claims(Generic[S]):
         by_pace = int(_HELD_S * self._finished / elapsed) if elapsed > 0 else 0
         if len(holding) < max(_HELD, by_pace):
             return True
-        share = min(self._left // self._workers, _HELD_SMALL) if self._workers else 0
+        # Half of its share: another process may join at any time, and is to find some.
+        share = min(self._left // (2 * self._workers), _HELD_SMALL) if self._workers else 0
         return len(holding) < share and sum(_samples(task) for task in holding) < _HELD_SAMPLES
 
     def _claimed(self, task: Task[S]) -> Task[S] | None:

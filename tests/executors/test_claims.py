@@ -72,11 +72,11 @@ def held_by(one, count=None, size=0):
     return len(held)
 
 
-def test_a_worker_holds_its_share_of_small_shards_up_to_a_thousand_samples(run):
+def test_a_worker_holds_half_its_share_of_small_shards_up_to_a_thousand_samples(run):
     """It used to hold two, whatever they were, so a slow machine's stream ran dry after every two shards."""
-    assert held_by(claims(run, count=12, workers=1), count=40) == 12
+    assert held_by(claims(run, count=12, workers=1), count=40) == 6, "others may join"
     run = RunDir(f"{run.url}-2")
-    assert held_by(claims(run, count=12, workers=3), count=40) == 4, "the others' share is theirs"
+    assert held_by(claims(run, count=12, workers=2), count=40) == 3, "the others' share is theirs"
     for number, (sizes, held) in enumerate([({"count": 300}, 4), ({"size": 20_000_000}, 3), ({"count": 5000}, 2)]):
         at_work = claims(RunDir(f"{run.url}-{number}"), count=100, workers=1)
         assert held_by(at_work, **sizes) == held
