@@ -20,6 +20,7 @@ def main():
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    kills.LATEST_S = 4 * 3600
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         kills.prepare(folder, options.shards, options.samples)
