@@ -17,7 +17,7 @@ from captioners.core.leases import Leases
 from captioners.core.package_data import SAMPLES
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.storage import Place
-from captioners.jobs.generate import claims as generate_claims
+from captioners.executors import claims as generate_claims
 from captioners.jobs.generate import setup as generate_setup
 from captioners.jobs.generate import worker as generate_worker
 from captioners.jobs.generate.alarms import PICTURES
