@@ -68,7 +68,7 @@ def command(
         done(None, f"captioners retry {run} --damaged")
     if found.findings:
         raise typer.Exit(2)
-    if found.unfinished:
+    if found.unfinished or found.job != "generate":
         done(None, f"captioners status {run}")
     else:
         done(None, f"captioners report {run}")

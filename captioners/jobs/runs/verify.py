@@ -31,6 +31,8 @@ class Verified:
     """What was looked at and what was found."""
 
     run: str
+    job: str = "generate"
+    """Whose run it is."""
     findings: list[str] = field(default_factory=list)
     damaged: list[Unit] = field(default_factory=list)
     """Units of the run's own layers with a finding; made again, they are sound."""
@@ -66,7 +68,7 @@ def verify(
     run.settled()
     layers = {layer.name: layer for layer in run.layers()}
     frozen = {str(shard["path"]): shard for shard in run.inputs()}
-    found = Verified(run.url, shards=len(frozen))
+    found = Verified(run.url, run.job, shards=len(frozen))
     shards: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
     for name, entry in _entries(run, found.findings):
         shards.setdefault((entry.layer, entry.shard), []).append((name, entry))
