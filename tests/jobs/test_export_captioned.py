@@ -164,6 +164,16 @@ def test_a_sample_without_all_its_captions_is_told_and_left_out(web, tmp_path, o
     assert json.loads((out / "00/sizes.json").read_text()) == {"0000.tar": 7}
 
 
+def test_a_member_that_kept_nothing_is_named_and_can_be_left_out(web, tmp_path, out):
+    run = tar_run(tmp_path, web, members=("broad", "brief"), refuse={"brief"})
+    with pytest.raises(UserError, match=r"no caption of brief was kept: tags=\{brief: null\} leaves a member out"):
+        export(run, out)
+    manifest = balanced(export(run, out, "tags={brief: null}"))
+    assert manifest["keys"] == {"syn_text_broad": ["broad"]} and manifest["samples"] == {"read": 16, "taken": 16}
+    with pytest.raises(UserError, match="every member is left out"):
+        export(run, out.with_name("none"), "tags={brief: null, broad: null}")
+
+
 def test_what_would_mislead_readers_moves_below_one_key(tmp_path, out):
     about = {"caption": "alt", "member": 1, "their_captions": ["x"], "width": 3, "url": "u", "key": "k"}
     found = {"0.tar": {"a": original(1, json=json.dumps(about).encode(), cls=b"3"), "b": original(2)}}

@@ -14,7 +14,8 @@ from captioners.data.source import Sample, sources
 def tar_run(folder, shards, members=("broad",), draws=2, part=3, stop_before=None, refuse=(), say=str, **source):
     """A run under `folder/run` over the tars in `shards`, or what other options of a `source` make of them.
 
-    `stop_before`: a shard that the last member has not captioned; `refuse`: keys whose first caption a rule refused.
+    `stop_before`: a shard that the last member has not captioned; `refuse`: keys whose first caption a
+    rule refused, and members of whom it refused all.
     """
     run = RunDir(folder / "run")
     options = {"kind": "webdataset", "inputs": [str(shards)]} | source
@@ -47,7 +48,7 @@ def _commit(run, layer, shard, samples, size, refuse, say):
         part = samples[start : start + size]
         good = [one for one in part if isinstance(one, Sample)]
         rows = [
-            _row(one, layer.name, draw, one.key in refuse and not draw, say)
+            _row(one, layer.name, draw, layer.name in refuse or (one.key in refuse and not draw), say)
             for one in good
             for draw in range(layer.draws)
         ]

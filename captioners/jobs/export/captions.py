@@ -52,7 +52,7 @@ class UnfitError(Exception):
         self.reason = reason
 
 
-def keys_of(tags: Mapping[str, str], layers: Sequence[Layer]) -> dict[str, list[str]]:
+def keys_of(tags: Mapping[str, str | None], layers: Sequence[Layer]) -> dict[str, list[str]]:
     """Return key of `syn.json` -> the members whose captions stand there, in their order.
 
     Raises:
@@ -63,7 +63,7 @@ def keys_of(tags: Mapping[str, str], layers: Sequence[Layer]) -> dict[str, list[
         if name not in names:
             raise UserError(f"tags: the run has no member '{name}'.{near(name, names)} It has: {', '.join(names)}")
     keys: dict[str, list[str]] = {}
-    for name in names:
+    for name in (name for name in names if tags.get(name, "") is not None):
         plain = "" if len(names) == 1 else _UNFIT.sub("_", name).strip("_")
         tag = tags.get(name, plain)
         key = f"{SYN_KEY}_{tag}" if tag else SYN_KEY
@@ -73,6 +73,8 @@ def keys_of(tags: Mapping[str, str], layers: Sequence[Layer]) -> dict[str, list[
         if key in keys and name not in tags:
             raise UserError(f"tags: {keys[key][0]} and {name} would share the key {key}; say a tag of each")
         keys.setdefault(key, []).append(name)
+    if not keys:
+        raise UserError("tags: every member is left out (null); keep one")
     return keys
 
 

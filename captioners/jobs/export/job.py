@@ -17,11 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from captioners.core import faults
+from captioners.core import faults, sums
 from captioners.core.errors import InterruptedRunError, UserError
 from captioners.core.options import meaning_of
 from captioners.core.remote import is_remote
-from captioners.core.run_dir import open_run
+from captioners.core.run_dir import RunDir, open_run
 from captioners.core.stopping import stoppable
 from captioners.data.run_captions import RunCaptions, SelectedUnit
 from captioners.data.run_pictures import RunPictures
@@ -72,7 +72,8 @@ def export_run(recipe: ExportRecipe, say: Callable[[str], None] = lambda _: None
             _write(found, draft, state, task, writer, say)
             if not state.captions["taken"]:
                 draft.drop()
-                raise UserError(f"{recipe.run}: not one caption is left to export ({_told(state.captions)})")
+                said = f"{recipe.run}: not one caption is left to export ({_told(state.captions)})"
+                raise UserError(said + _without_any(run, [name for names in keys.values() for name in names]))
             manifest = manifest_of(recipe, found, state, schema.names, keys)
             writer.describe(manifest)
             draft.write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
@@ -158,6 +159,13 @@ def _refuse_unfinished(recipe: ExportRecipe, found: RunCaptions) -> None:
             f"{recipe.run}: {done:,} of {shards:,} shards are finished by {by}; finish the run (captioners status "
             f"{recipe.run}), or say partial=true to export what there is"
         )
+
+
+def _without_any(run: RunDir, members: Sequence[str]) -> str:
+    """Say which members of captioned shards kept nothing, and how to leave them out."""
+    counts = sums.by_layer(run.table())
+    none = [name for name in members if not counts[name].captioned]
+    return f"; no caption of {', '.join(none)} was kept: tags={{{none[0]}: null}} leaves a member out" if none else ""
 
 
 def _told(sums: Counter[str]) -> str:

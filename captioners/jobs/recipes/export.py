@@ -36,9 +36,10 @@ class ExportRecipe(Options):
 
     input: str | None = operation(None)
     """Of captioned shards: the folder that the run's shards lie in now; default: where the run read them."""
-    tags: dict[str, str] = Field({})
+    tags: dict[str, str | None] = Field({})
     """Of captioned shards: member -> tag, whose captions then stand under `syn_text_TAG`, and under `syn_text` for an
-    empty one. Default: no tag for one member, their names for several. Members of one tag share its list."""
+    empty one; `null` leaves the member out. Default: no tag for one member, their names for several. Members of one tag
+    share its list."""
     members: Literal["contract", "all"] = "contract"
     """Of captioned shards: keep of each sample what MobileCLIP's reader knows (jpg, txt, url.txt, json, ...) and the
     picture, or all; that reader gives up a shard with any other member."""
