@@ -14,6 +14,7 @@ from captioners.core.errors import CaptionersError, InterruptedRunError
 from captioners.core.failures import is_infrastructure, words
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+STAYS = "what is stored stays: run the same command again"
 _depth = 0
 _pending = False
 
@@ -50,9 +51,17 @@ def resumable(stopped: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise InterruptedRunError(stopped()) from None
     except Exception as error:
-        if isinstance(error, CaptionersError) or (reason := is_infrastructure(error)) is None:
-            raise
-        raise InterruptedRunError(f"the machine failed, {reason} ({words(error)}); {stopped()}") from error
+        if (ended := interruption(error, stopped())) is not None:
+            raise ended from error
+        raise
+
+
+def interruption(error: Exception, stays: str) -> InterruptedRunError | None:
+    """Return how a run ends by an error of the infrastructure; None for any other. `stays`: what comes of the work."""
+    if isinstance(error, CaptionersError) or (reason := is_infrastructure(error)) is None:
+        return None
+    said = "out of disk; free some space" if reason == "no space" else f"the machine failed, {reason}"
+    return InterruptedRunError(f"{said} ({words(error)}); {stays}")
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from itertools import chain, groupby
 from typing import Any
 
 from captioners.core import faults
-from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
-from captioners.core.failures import is_infrastructure, words
+from captioners.core.errors import InterruptedRunError, UserError
 from captioners.core.layers import Layer
 from captioners.core.progress import Clock
+from captioners.core.stopping import STAYS, interruption
 from captioners.data.source import Shard
 from captioners.executors.budget import Budget
 from captioners.executors.heartbeat import Heartbeat
@@ -91,13 +91,9 @@ def work(
                     raise InterruptedRunError(passed.spent)
     except BaseException as error:
         station.end(error)
-        reason = is_infrastructure(error) if isinstance(error, Exception) else None
-        if reason is None or isinstance(error, CaptionersError):
-            raise
-        said = "out of disk; free some space" if reason == "no space" else f"the machine failed, {reason}"
-        raise InterruptedRunError(
-            f"{said} ({words(error)}); what is stored stays: run the same command again"
-        ) from error
+        if isinstance(error, Exception) and (ended := interruption(error, STAYS)) is not None:
+            raise ended from error
+        raise
 
 
 def open_captioners(setting: Setting, number: int, rank: int) -> list[Captioner]:

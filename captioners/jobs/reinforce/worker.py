@@ -16,12 +16,11 @@ from typing import Any
 
 from captioners.core import faults
 from captioners.core.entry import Counts, Entry
-from captioners.core.errors import CaptionersError, InterruptedRunError
-from captioners.core.failures import is_infrastructure, words
 from captioners.core.layers import Layer
 from captioners.core.progress import Clock
 from captioners.core.run_dir import RunDir
 from captioners.core.shard_files import ATTEMPTS, commit_shard
+from captioners.core.stopping import STAYS, interruption
 from captioners.data.raw_samples import raw_samples
 from captioners.data.source import Shard
 from captioners.data.tar import TarWriter
@@ -86,13 +85,9 @@ def work(
                 finished(task)
     except BaseException as error:
         station.end(error)
-        reason = is_infrastructure(error) if isinstance(error, Exception) else None
-        if reason is None or isinstance(error, CaptionersError):
-            raise
-        said = "out of disk; free some space" if reason == "no space" else f"the machine failed, {reason}"
-        raise InterruptedRunError(
-            f"{said} ({words(error)}); what is stored stays: run the same command again"
-        ) from error
+        if isinstance(error, Exception) and (ended := interruption(error, STAYS)) is not None:
+            raise ended from error
+        raise
 
 
 class Worker:
