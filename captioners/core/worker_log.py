@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+import traceback
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from captioners.core.errors import CaptionersError
 from captioners.core.secrets import redacted
 from captioners.core.storage import Place
 
@@ -57,6 +59,15 @@ class WorkerLog:
     def error(self, text: str) -> None:
         """Say what is not."""
         self._say("error", text)
+
+    def ended(self, error: BaseException, done: str) -> None:
+        """Say what ended the work; `done`: how much of it there was, for one that was told to stop."""
+        if isinstance(error, CaptionersError):
+            self.error(str(error))
+        elif isinstance(error, Exception):
+            self.error("".join(traceback.format_exception(error)))
+        else:
+            self.note(f"told to stop after {done}")
 
     def _say(self, level: Level, text: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,11 +1,9 @@
 """What one worker process keeps while it lives: its open captioners, its run, its log, what it looked at and when."""
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from captioners.core.alarms import Alarm
-from captioners.core.errors import CaptionersError
 from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place
 from captioners.core.worker_log import WorkerLog
@@ -49,14 +47,8 @@ class Station:
 
     def end(self, error: BaseException) -> None:
         """Log what ended the work."""
-        if self.log is None:
-            return
-        if isinstance(error, CaptionersError):
-            self.log.error(str(error))
-        elif isinstance(error, Exception):
-            self.log.error("".join(traceback.format_exception(error)))
-        else:
-            self.log.note(f"told to stop after {self.units:,} units")
+        if self.log is not None:
+            self.log.ended(error, f"{self.units:,} units")
 
     def captioners(self, number: int, load: Callable[[], list[Captioner]]) -> list[Captioner]:
         """Return the captioners of a pass, open; those of another pass are closed first."""

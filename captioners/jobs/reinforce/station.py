@@ -1,10 +1,8 @@
 """What one worker process keeps while it lives: its log and its teachers."""
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from captioners.core.errors import CaptionersError
 from captioners.core.storage import Place
 from captioners.core.worker_log import WorkerLog
 from captioners.reinforcement.teachers import Ensemble
@@ -28,14 +26,8 @@ class Station:
 
     def end(self, error: BaseException) -> None:
         """Log what ended the work."""
-        if self.log is None:
-            return
-        if isinstance(error, CaptionersError):
-            self.log.error(str(error))
-        elif isinstance(error, Exception):
-            self.log.error("".join(traceback.format_exception(error)))
-        else:
-            self.log.note(f"told to stop after {self.shards:,} shards")
+        if self.log is not None:
+            self.log.ended(error, f"{self.shards:,} shards")
 
     def opened(self, load: Callable[[], Ensemble]) -> Ensemble:
         """Return the teachers, loaded at the first call."""
