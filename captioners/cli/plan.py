@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +81,8 @@ def command(
         return
     typer.echo("\n".join(lines(made)))
     if recipe:
-        done(save, f"captioners {made.job} {' '.join(recipe)}", f"captioners check {' '.join(recipe)}")
+        said = shlex.join(recipe)
+        done(save, f"captioners {made.job} {said}", f"captioners check {said}")
     else:
         done(None, f"captioners generate {made.recipe}/recipe.yaml", f"captioners status {made.recipe}")
 

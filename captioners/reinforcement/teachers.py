@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 
 from captioners.core.errors import NotFoundError, UserError, near
 from captioners.images.preprocess import Preprocess
-from captioners.reinforcement.teacher_options import TeacherOptions
+from captioners.reinforcement.teacher_options import RANDOM, TeacherOptions
 from captioners.reinforcement.tiny_teachers import PREPROCESS, TINY
 
 Pixels = NDArray[np.uint8]
@@ -159,22 +161,36 @@ def open_teacher(options: TeacherOptions, device: torch.device) -> Teacher:
                 model = open_clip.create_model(options.name, **_weights(options))
                 tokenizer = open_clip.get_tokenizer(options.name)
     except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
-        known = None if ":" in options.name else open_clip.get_model_config(options.name)
-        if ":" not in options.name and known is None:
-            hint = near(options.name, [*open_clip.list_models(), *TINY])
-            raise NotFoundError(f"teacher {options.called}: open_clip knows no such model.{hint}") from None
-        said = (str(error).splitlines() or [type(error).__name__])[0][:_SAID]
-        raise UserError(f"teacher {options.called}: open_clip cannot open it ({said}); are its weights here?") from None
+        _check_name(options)
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"teacher {options.called}: open_clip cannot open it ({shorten(said, _SAID, placeholder=' ...')}); "
+            "its weights are downloaded once, from the network, or lie in a folder: name: local-dir:FOLDER"
+        ) from None
     return Teacher(options, model, tokenizer, device)
+
+
+def _check_name(options: TeacherOptions) -> None:
+    """Raise NotFoundError for an architecture or a tag that open_clip does not know."""
+    import open_clip
+
+    if ":" in options.name:
+        return
+    if open_clip.get_model_config(options.name) is None:
+        hint = near(options.name, [*open_clip.list_models(), *TINY])
+        raise NotFoundError(f"teacher {options.called}: open_clip knows no such model.{hint}")
+    tag, tags = options.pretrained or "", [*open_clip.list_pretrained_tags_by_model(options.name), RANDOM]
+    if tag not in tags and not Path(tag).is_file():
+        said = f"no weights are called {tag!r}" if tag else "which weights? say pretrained"
+        raise NotFoundError(f"teacher {options.called}: {said}.{near(tag, tags)} Known: {', '.join(tags)}")
 
 
 @contextmanager
 def _quiet(random: bool) -> Iterator[None]:
-    """Keep open_clip from warning that weights are random, which is what was asked for."""
+    """Keep open_clip from warning that weights are random, which was asked for, and from saying errors twice."""
     logger = logging.getLogger()
     level = logger.level
-    if random:
-        logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.ERROR if random else logging.CRITICAL)
     try:
         yield
     finally:
