@@ -37,18 +37,18 @@ def command(
     if clear:
         typer.echo(f"removed: {_many(clear_orphans(run), 'file')} that no ledger entry names")
     found = status(run)
+    job = open_run(run).job
     while True:
         if as_json:
             typer.echo(json.dumps({**asdict(found), "done": found.done}, indent=2, ensure_ascii=False))
         else:
-            _say(found)
+            _say(found, job)
         if not watch or found.done:
             break
         time.sleep(_WATCH_S)
         found = status(run)
     if as_json:
         return
-    job = open_run(run).job
     look = (
         f"captioners report {run}"
         if job == "generate"
@@ -60,18 +60,18 @@ def command(
         done(None, f"captioners {job} {found.files['recipe']}", look)
 
 
-def _say(found: "Status") -> None:
+def _say(found: "Status", job: str) -> None:
     samples = f"{found.samples:,} samples" if found.samples is not None else "not all counted yet"
     typer.echo(f"{found.run}: {'done' if found.done else 'not finished'}; {_many(found.shards, 'shard')}, {samples}\n")
     for member in found.members:
-        _say_member(member, found.shards)
+        _say_member(member, found.shards, job)
     if not found.members:
         typer.echo("no member has begun")
     if found.images_per_second is not None:
         spent = sum(found.seconds.values())
         shares = ", ".join(f"{name} {seconds / spent:.0%}" for name, seconds in found.seconds.items())
-        rates = f"{found.images_per_second:.2f} images/s, {found.captions_per_second:.2f} captions/s a worker"
-        typer.echo(f"{rates}; {shares}; last stored {found.finished}")
+        captions = f", {found.captions_per_second:.2f} captions/s" if job == "generate" else ""
+        typer.echo(f"{found.images_per_second:.2f} images/s{captions} a worker; {shares}; last stored {found.finished}")
         typer.echo(f"spent: {spent / 3600:,.2f} hours of workers")
     if found.pace is not None and not found.done:
         _say_pace(found.pace)
@@ -112,12 +112,15 @@ def _say_pace(pace: "Pace") -> None:
         )
 
 
-def _say_member(member: "MemberStatus", shards: int) -> None:
+def _say_member(member: "MemberStatus", shards: int, job: str) -> None:
     counts = member.counts
     left = [f"{member.left:,} samples"] if member.left else []
     left += [f"{_many(member.unknown_shards, 'shard')} of unknown size"] if member.unknown_shards else []
     typer.secho(f"{member.name}", bold=True, nl=False)
     typer.echo(f"  {member.shards_done:,} of {_many(shards, 'shard')}, {' and '.join(left) or 'nothing'} left")
+    if job == "reinforce":
+        typer.echo(f"  {counts.read:,} read = {counts.captioned:,} reinforced + {counts.quarantined:,} left out\n")
+        return
     typer.echo(
         f"  {counts.read:,} read = {counts.captioned:,} captioned + {counts.filtered:,} filtered "
         f"+ {counts.quarantined:,} quarantined"

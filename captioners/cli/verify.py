@@ -58,12 +58,13 @@ def command(
     for name in found.orphans:
         typer.echo(f"in no ledger entry, so nobody reads it: {name}")
     for name, left in found.unfinished.items():
-        typer.echo(f"member {name}: {left:,} of {found.shards:,} shards are not captioned to their end yet")
+        typer.echo(f"member {name}: {left:,} of {found.shards:,} shards are not done to their end yet")
     if found.again:
         typer.echo("made again: " + ", ".join(f"{count} {outcome}" for outcome, count in found.again.most_common()))
     rows = sum(counts.rows for counts in found.counts.values())
     count = len(found.findings)
-    typer.echo(f"\n{found.units:,} units, {rows:,} captions: {count or 'no'} finding{'' if count == 1 else 's'}")
+    rows_are = "captions" if found.job == "generate" else "samples"
+    typer.echo(f"\n{found.units:,} units, {rows:,} {rows_are}: {count or 'no'} finding{'' if count == 1 else 's'}")
     if found.damaged:
         done(None, f"captioners retry {run} --damaged")
     if found.findings:

@@ -150,7 +150,7 @@ def test_verify_of_an_unfinished_run_says_what_is_missing_and_finds_nothing(capt
     run.place.remove(Ledger.name("broad", "drawn", 1))
     code, out, _ = captioners("verify", RUN)
     assert code == 0
-    assert "member broad: 1 of 2 shards are not captioned to their end yet" in out
+    assert "member broad: 1 of 2 shards are not done to their end yet" in out
 
 
 @pytest.mark.parametrize("verb", [("report",), ("status",), ("show", "key"), ("verify",)])

@@ -315,6 +315,7 @@ def test_the_command_says_what_it_did_and_refuses_what_it_cannot_do(tmp_path, ca
     assert command([*arguments, "allow_noncommercial=false"]) == 1
     assert "allow_noncommercial=true" in capfd.readouterr().err
     assert command(["status", f"{tmp_path}/run"]) == 0 and command(["verify", f"{tmp_path}/run"]) == 0
+    assert "3 read = 3 reinforced + 0 left out" in (said := capfd.readouterr().out) and "captions" not in said
     (tmp_path / "run/shards/0.tar").write_bytes(b"x")
     capfd.readouterr()
     assert command(["verify", f"{tmp_path}/run"]) == 2 and "has changed since it was written" in capfd.readouterr().err

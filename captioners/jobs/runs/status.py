@@ -134,7 +134,11 @@ def status(given: str) -> Status:
         pace=pace(table, sum(member.left for member in members)),
         finished=pc.max(table["finished"]).as_py() or "",
         files={
-            "captions": f"{run.place.at('layers')}/MEMBER/",
+            **(
+                {"captions": f"{run.place.at('layers')}/MEMBER/"}
+                if run.job == "generate"
+                else {"shards": run.place.at("shards")}
+            ),
             "quarantine": f"{run.place.at('quarantine')}/MEMBER/",
             "recipe": run.place.at("recipe.yaml"),
         },
