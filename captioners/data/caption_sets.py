@@ -6,6 +6,7 @@ rules refused is left out, and an image may then have fewer captions than the se
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b, sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from captioners.core.errors import UserError, near
 from captioners.core.layers import Layer
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.run_units import RunUnits, Unit
+from captioners.data.run_pictures import RunPictures
+from captioners.data.source import Sample
 
 if TYPE_CHECKING:
     import pyarrow
@@ -102,6 +105,17 @@ class OpenSet:
             name: RunUnits(run, {part.member for part in given.parts if part.run == name})
             for name, run in self.runs.items()
         }
+
+    @cached_property
+    def pictures(self) -> RunPictures:
+        """What its captions are of, as the first of its runs found it."""
+        return RunPictures(next(iter(self.runs.values())))
+
+    def samples(self, group: Group) -> Iterator[Sample]:
+        """Read the samples of a group again, where the first of its runs found them; raises as `RunPictures` does."""
+        for sample in self.pictures.samples(group.shard, group.start, group.stop):
+            if isinstance(sample, Sample):
+                yield sample
 
     @property
     def m(self) -> int:
