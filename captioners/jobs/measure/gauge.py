@@ -9,7 +9,7 @@ of its group. So nothing stale is ever read, and two processes that make a file 
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,6 +55,13 @@ def ratio(sums: Numbers) -> Numbers:
     """Return part / whole, [..., 2] -> [...]; nan where there is no whole."""
     part, whole = sums[..., 0], sums[..., 1]
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
+
+
+class Fresh:
+    """A dataclass that goes to worker processes by its fields alone, without what it has opened or remembers."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
 
 
 class Gauge(Protocol):
