@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 Numbers = NDArray[np.float64]
+Ids = NDArray[np.uint64]
 IMAGE = ("id", "shard", "key", "image_sha256")
 """The columns that say of which image a row is."""
 
@@ -91,7 +92,7 @@ class Shelf:
     """The files of one gauge for one set, in the first of the set's runs."""
 
     def __init__(self, opened: OpenSet, gauge: Gauge) -> None:
-        self.place: Place = next(iter(opened.runs.values())).place
+        self.place: Place = opened.runs[opened.first].place
         about = {
             "gauge": gauge.name,
             "captions": opened.fingerprint,
@@ -133,7 +134,7 @@ def to_parquet(images: Sequence[CaptionedImage], columns: Mapping[str, Numbers])
     import pyarrow.parquet as pq
 
     about = {
-        "id": pa.array([int.from_bytes(image.id, "little") for image in images], pa.uint64()),
+        "id": pa.array([image.id for image in images], pa.uint64()),
         "shard": pa.array([image.shard for image in images], pa.string()),
         "key": pa.array([image.key for image in images], pa.string()),
         "image_sha256": pa.array([image.image_sha256 for image in images], pa.string()),
@@ -144,13 +145,17 @@ def to_parquet(images: Sequence[CaptionedImage], columns: Mapping[str, Numbers])
     return file.getvalue()
 
 
-def from_parquet(files: Iterable[bytes]) -> "pyarrow.Table | None":
-    """Return the rows of all files, in their order; None where there is no file."""
+def from_parquet(files: Iterable[bytes]) -> "pyarrow.Table":
+    """Return the rows of one file or several, in their order."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables = [pq.read_table(BytesIO(data)) for data in files]
-    return pa.concat_tables(tables).combine_chunks() if tables else None
+    return pa.concat_tables([pq.read_table(BytesIO(data)) for data in files]).combine_chunks()
+
+
+def ids_of(table: "pyarrow.Table") -> Ids:
+    """Return the ids of a table's images, [B]."""
+    return np.asarray(table["id"].to_numpy(), dtype=np.uint64)
 
 
 def column(table: "pyarrow.Table", name: str) -> Numbers:

@@ -34,7 +34,7 @@ class References(Fresh):
     def identity(self, opened: OpenSet) -> Mapping[str, Any]:
         """Return what they are, as far as it can be told without reading them: JSON-able."""
         if self.given == OWN:
-            inputs = next(iter(opened.runs.values())).inputs()
+            inputs = opened.runs[opened.first].inputs()
             stamps = [f"{shard['path']} {shard['size']} {shard['stamp']}" for shard in inputs]
         else:
             stamps = [f"{shard.path} {shard.size} {shard.stamp}" for shard in self._shards.values()]
@@ -57,7 +57,7 @@ class References(Fresh):
     def some(self, opened: OpenSet, most: int) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield (shard and key, references) of whole shards, those first whose names hash lowest, to `most` images."""
         if self.given == OWN:
-            names = [str(shard["path"]) for shard in next(iter(opened.runs.values())).inputs()]
+            names = [str(shard["path"]) for shard in opened.runs[opened.first].inputs()]
         else:
             names = list(self._shards)
         count = 0

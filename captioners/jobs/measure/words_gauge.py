@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from captioners.core.seeds import permutation
 from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
-from captioners.jobs.measure.gauge import Fresh, Numbers, Shown, ratio, to_parquet
+from captioners.jobs.measure.gauge import Fresh, Ids, Numbers, Shown, ratio, to_parquet
 from captioners.metrics import across_set
 from captioners.metrics.across_set import AcrossSet
 from captioners.metrics.frequencies import HashedFrequencies
+from captioners.metrics.kernels import SELF_CIDER
 from captioners.metrics.metric import Metric
 from captioners.metrics.streaming import BUNDLE, WITHIN, WithinImage
 from captioners.metrics.tokens import TOKENIZER
@@ -53,15 +55,18 @@ class WithinGauge(Fresh):
     name: str = "within"
 
     @cached_property
+    def _df(self) -> HashedFrequencies | None:
+        return None if self.df is None else HashedFrequencies.from_bytes(self.df)
+
+    @cached_property
     def _within(self) -> WithinImage:
-        df = None if self.df is None else HashedFrequencies.from_bytes(self.df)
-        names = [one.name for one in WITHIN if df is not None or one.name != "Self-CIDEr"]
-        return WithinImage(self.m, df, names if self.all_metrics else None)
+        names = [one.name for one in WITHIN if self._df is not None or one != SELF_CIDER]
+        return WithinImage(self.m, self._df, names if self.all_metrics else None)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """m, tokenizer, document frequencies, versions."""
-        df = None if self.df is None else HashedFrequencies.from_bytes(self.df).digest
+        df = None if self._df is None else self._df.digest
         return {"m": self.m, "tokenizer": TOKENIZER, "df": df, "metrics": versions(self._within.metrics)}
 
     @property
@@ -131,6 +136,13 @@ class AcrossGauge:
     """A sha256 over them."""
     name: str = "across"
 
+    @classmethod
+    def of(cls, m: int, seed: int, only: Ids | None) -> "AcrossGauge":
+        """Return the gauge for all images, or for those of sorted ids."""
+        if only is None:
+            return cls(m, seed)
+        return cls(m, seed, frozenset(only.tolist()), sha256(only.tobytes()).hexdigest())
+
     @property
     def identity(self) -> Mapping[str, Any]:
         """m, seed, tokenizer, the images, versions."""
@@ -147,7 +159,7 @@ class AcrossGauge:
         found = AcrossSet(self.m)
         enough = [image for image in images if len(image.captions) >= self.m]
         if self.only is not None:
-            enough = [image for image in enough if int.from_bytes(image.id, "little") in self.only]
+            enough = [image for image in enough if image.id in self.only]
         keys = [f"{image.shard}\0{image.key}" for image in enough]
         found.add([self._some(image) for image in enough], keys)
         return found.to_bytes()
