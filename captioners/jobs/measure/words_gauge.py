@@ -161,11 +161,13 @@ class AcrossGauge:
         if self.only is not None:
             enough = [image for image in enough if image.id in self.only]
         keys = [f"{image.shard}\0{image.key}" for image in enough]
-        found.add([self._some(image) for image in enough], keys)
+        found.add([some_of(image, self.m, self.seed) for image in enough], keys)
         return found.to_bytes()
 
-    def _some(self, image: CaptionedImage) -> list[str]:
-        if len(image.captions) == self.m:
-            return list(image.captions)
-        order = permutation(len(image.captions), "measure", self.seed, image.shard, image.key)[: self.m]
-        return [image.captions[at] for at in order.tolist()]
+
+def some_of(image: CaptionedImage, m: int, seed: int) -> list[str]:
+    """Return m of an image's captions: all, or where it has more, those that its name and the seed draw."""
+    if len(image.captions) == m:
+        return list(image.captions)
+    order = permutation(len(image.captions), "measure", seed, image.shard, image.key)[:m]
+    return [image.captions[at] for at in order.tolist()]
