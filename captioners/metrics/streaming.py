@@ -5,7 +5,7 @@ of the whole. What is merged from shards equals the whole, bit for bit.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 
 import numpy as np
@@ -25,8 +25,8 @@ WITHIN = (*METRICS, SELF_CIDER)
 """All metrics of an image's captions that need no model."""
 _AT_ONCE = 4096
 """Captions."""
-_UNIT = 2.0**40
-"""Sums are of whole multiples of 1 / this, so that they are exact and no order can change them."""
+_BITS = 60
+"""Sums are of whole multiples of 2 to the minus this, so that they are exact and no order can change them."""
 
 
 class WithinImage:
@@ -34,7 +34,8 @@ class WithinImage:
 
     Args:
         m: captions of an image. Images with more are rarefied: the mean over all choices of m of them, in closed form
-            where there is one, else over every choice, or over 20 that depend on the image's captions alone.
+            where there is one, else over every choice, or over 20 that depend on the image's captions alone; choices
+            for which a metric is undefined are left out.
         df: the table that Self-CIDEr weighs words by; without it, it is not among the metrics.
         names: of the metrics; absent, those of the bundle.
 
@@ -76,11 +77,8 @@ class WithinImage:
             return {metric: self._value(metric, batch) for metric in self.metrics}
         exact = {metric: EXACT[metric](batch, self.m) for metric in self.metrics if metric in EXACT}
         parts = [batch.subset(chosen) for chosen in subsets(batch, self.m)]
-        # Added one after the other: numpy's own mean adds in another order where there is but one image.
         rest = {
-            metric: sum(self._value(metric, part) for part in parts) / len(parts)
-            for metric in self.metrics
-            if metric not in EXACT
+            metric: _mean(self._value(metric, part) for part in parts) for metric in self.metrics if metric not in EXACT
         }
         return {metric: self._defined(metric, {**exact, **rest}[metric]) for metric in self.metrics}
 
@@ -98,10 +96,23 @@ class WithinImage:
         return values
 
 
+def _mean(parts: Iterable[Numbers]) -> Numbers:
+    """Return each image's mean over the choices for which it is defined, [B]; nan where it is for none.
+
+    Added one after the other: numpy's own sum adds in another order where there is but one image.
+    """
+    total, count = np.zeros(0), np.zeros(0)
+    for part in parts:
+        known = ~np.isnan(part)
+        values = np.where(known, part, 0.0)
+        total, count = (total + values, count + known) if len(total) else (values, known.astype(np.float64))
+    return np.asarray(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0), dtype=np.float64)
+
+
 class Sums:
     """Sums of per-image values: mean, spread and counts of any number of images; exact, whatever the order.
 
-    Values are rounded to multiples of 2^-40 (10^-12) before they are added as whole numbers.
+    Values are rounded to multiples of 2^-60 before they are added as whole numbers; those from 2^-8 on are whole so.
     """
 
     def __init__(self) -> None:
@@ -139,7 +150,7 @@ class Sums:
     def mean(self, name: str) -> float:
         """Return the mean over images with a value; nan without one."""
         images, _, first, _ = self._of(name)
-        return first / _UNIT / images if images else float("nan")
+        return first / (images << _BITS) if images else float("nan")
 
     def deviation(self, name: str) -> float:
         """Return the standard deviation over images with a value (of a sample); nan for fewer than two."""
@@ -147,8 +158,8 @@ class Sums:
         if images < 2:
             return float("nan")
         # In whole numbers until here: nothing cancels.
-        squares = second * images * int(_UNIT) - first * first
-        return sqrt(max(0, squares) / (images * (images - 1))) / _UNIT
+        squares = (second * images << _BITS) - first * first
+        return sqrt(max(0, squares) / (images * (images - 1) << 2 * _BITS))
 
     def _of(self, name: str) -> tuple[int, int, int, int]:
         if name not in self._sums:
@@ -174,4 +185,4 @@ class Sums:
 
 
 def _whole(values: Numbers) -> int:
-    return sum(map(int, np.rint(values * _UNIT).tolist()))
+    return sum(map(int, np.rint(np.ldexp(values, _BITS)).tolist()))

@@ -1,7 +1,8 @@
 """The same metrics, one image at a time, by plain counting: slow, obvious, and independent of the arrays."""
 
 from collections import Counter
-from math import comb, exp, log, nan, sqrt
+from itertools import combinations
+from math import exp, log, nan, sqrt
 
 import numpy as np
 
@@ -130,7 +131,7 @@ def lsa(captions):
 
 
 def rarefied(captions, m, of):
-    """The mean over all subsets, one by one."""
-    from itertools import combinations
-
-    return sum(of(list(some)) for some in combinations(captions, m)) / comb(len(captions), m)
+    """The mean over all subsets for which it is defined, one by one."""
+    values = [of(list(some)) for some in combinations(captions, m)]
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else nan
