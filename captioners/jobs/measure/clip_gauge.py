@@ -16,7 +16,7 @@ from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.words_gauge import by_count, versions
 from captioners.metrics.alignment import CLIP_SCORE, PREFIX, REF_CLIP_SCORE, clip_score, ref_clip_score
-from captioners.metrics.embedded import DISTANCE, distance, vendi_of_vectors
+from captioners.metrics.embedded import DISTANCE, RELATIVE_DISTANCE, distance, vendi_of_vectors
 from captioners.metrics.hashed import Batch
 from captioners.metrics.rarefaction import subsets
 from captioners.metrics.retrieval import best_of
@@ -36,6 +36,8 @@ class ClipGauge:
     references: References | None
     about: Mapping[str, Any]
     """What the references are; empty without any."""
+    random: float
+    """The distance of captions of different images, in the same space."""
     name: str = "clip"
 
     @property
@@ -51,7 +53,8 @@ class ClipGauge:
         return (
             Shown(CLIP_SCORE, ("clip_score",)),
             *with_references,
-            Shown(BEST_CLIP_SCORE, ("best_clip_score",), default=False),
+            Shown(BEST_CLIP_SCORE, ("best_clip_score",)),
+            Shown(RELATIVE_DISTANCE, ("distance",), scale=1 / self.random),
             Shown(DISTANCE, ("distance",)),
             Shown(VENDI_TEXT, ("vendi",)),
         )

@@ -39,8 +39,8 @@ class Shown:
     columns: tuple[str, ...]
     of: Callable[[Numbers], Numbers] | None = None
     """From sums [..., F] to numbers [...]; None: one column, of which it is the mean over images."""
-    default: bool = True
-    """Whether it stands in the default table."""
+    scale: float = 1.0
+    """What the number is multiplied by."""
 
     def matrix(self, found: Mapping[str, Numbers]) -> Numbers:
         """Return what is summed, [B, F]; nan in the rows of images without a number."""
@@ -49,7 +49,7 @@ class Shown:
 
     def numbers(self, sums: Numbers) -> Numbers:
         """Return the metric of sums, [..., F] -> [...]; nan where nothing defines it."""
-        return ratio(sums) if self.of is None else self.of(sums)
+        return self.scale * (ratio(sums) if self.of is None else self.of(sums))
 
 
 def ratio(sums: Numbers) -> Numbers:

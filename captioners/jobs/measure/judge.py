@@ -23,9 +23,7 @@ class Judge:
         """
         self._model: OpenClipScorer = open_scorer(name)
         layers = {layer.fingerprint: layer for one in sets for layer in one.layers}
-        refuse_own_tower(
-            self._model, *(Judged(layer.name, tower_of(layer, self._model)) for layer in layers.values())
-        )
+        refuse_own_tower(self._model, *(Judged(layer.name, tower_of(layer, self._model)) for layer in layers.values()))
         self.name, self.digest = name, self._model.weights_digest
 
     def texts(self, texts: Sequence[str]) -> Callable[[Sequence[str]], Numbers]:
@@ -54,4 +52,3 @@ def _read(images: Sequence[CaptionedImage], opened: OpenSet, seen: list[Captione
             continue
         seen.append(image)
         yield picture
-

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from captioners.metrics.references import (
     bleu_counts,
     rouge_l,
 )
+from captioners.metrics.retrieval import best_of
 from captioners.metrics.tokens import TOKENIZER
 
 BEST_CIDER_D = replace(CIDER_D, name="CIDEr-D, best of m", source="the best of m captions; mean over choices of m")
@@ -52,7 +52,7 @@ class ReferencesGauge(Fresh):
             Shown(CIDER_D, ("cider_d",)),
             Shown(BLEU_4, _COUNTS, bleu),
             Shown(ROUGE_L, ("rouge_l",)),
-            Shown(BEST_CIDER_D, ("best_cider_d",), default=False),
+            Shown(BEST_CIDER_D, ("best_cider_d",)),
         )
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:
@@ -73,7 +73,7 @@ class ReferencesGauge(Fresh):
         columns: dict[str, Numbers] = {
             "cider_d": mean_of(scores[0]),
             "rouge_l": mean_of(scores[1]),
-            "best_cider_d": best_of(scores[0], self.m),
+            "best_cider_d": best_of_some(scores[0], self.m),
             **dict(zip(_COUNTS, counts.T, strict=True)),
         }
         return to_parquet(images, columns)
@@ -87,15 +87,11 @@ def mean_of(scores: Numbers) -> Numbers:
     return np.asarray(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0))
 
 
-def best_of(scores: Numbers, m: int) -> Numbers:
-    """Return the best of m captions, the mean over all choices of m, [M, B] -> [B]; nan of images with fewer.
-
-    The k-th smallest of M is the best of C(k - 1, m - 1) of the C(M, m) choices.
-    """
+def best_of_some(scores: Numbers, m: int) -> Numbers:
+    """Return the best of m captions, the mean over all choices of m, [M, B] -> [B]; nan of images with fewer."""
     found = np.full(scores.shape[1], np.nan)
-    for at in range(scores.shape[1]):
-        known = np.sort(scores[~np.isnan(scores[:, at]), at])
-        if len(known) >= m:
-            shares = [comb(k, m - 1) / comb(len(known), m) for k in range(len(known))]
-            found[at] = float(known @ np.array(shares))
+    number = (~np.isnan(scores)).sum(axis=0)
+    for count in np.unique(number[number >= m]).tolist():
+        # Captions that are not there are the last ones.
+        found[number == count] = best_of(scores[:count, number == count].T, m)
     return found

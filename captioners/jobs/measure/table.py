@@ -13,7 +13,7 @@ import numpy as np
 from captioners.data.caption_sets import CaptionSet
 from captioners.jobs.measure.cell import intervals
 from captioners.jobs.measure.cells import Cell, MeasureRow, MeasureTable
-from captioners.jobs.measure.gauge import IMAGE, Shown, column, ids_of
+from captioners.jobs.measure.gauge import IMAGE, Ids, Numbers, column, ids_of
 from captioners.jobs.measure.measured import Measured
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.across_set import BUDGET, AcrossSet
@@ -73,7 +73,7 @@ def measure_sets(
         metrics=metrics,
         notes=_notes(measured, rows, lacking),
         stamp=measured.stamp,
-        images=lambda: (_images(measured, number, metrics) for number in numbers),
+        images=lambda: (_images(measured, number, _of_images(measured, metrics)) for number in numbers),
     )
 
 
@@ -85,33 +85,25 @@ def _cells(measured: Measured, number: int) -> Cells:
     """Return the cells of a row that rest on a number for each image."""
     found: Cells = {}
     m = measured.opened[number].m
-    for gauge in measured.gauges(number):
-        shown = measured.shown(gauge)
-        if not shown:
-            continue
-        table = measured.found(number, gauge)
-        columns = {name: column(table, name) for one in shown for name in one.columns}
-        values = intervals(shown, columns, ids_of(table), measured.options.seed)
-        for one in shown:
-            interval = values[one.metric.name]
-            why = _ONE if m == 1 and gauge.name == "within" else "undefined for every image"
-            found[one.metric] = _none(why) if isnan(interval.value) else Cell(interval=interval)
+    for one in measured.found(number):
+        table = one.table()
+        columns = {name: column(table, name) for shown in one.shown for name in shown.columns}
+        values = intervals(one.shown, columns, ids_of(table), measured.options.seed)
+        for shown in one.shown:
+            interval = values[shown.metric.name]
+            why = _ONE if m == 1 else "undefined for every image"
+            found[shown.metric] = _none(why) if isnan(interval.value) else Cell(interval=interval)
     return found
 
 
 def _across(measured: Measured) -> list[Cells]:
     """Return the cells of each row that are one number of the whole set, at the words of the smallest one."""
-    merged: list[AcrossSet | None] = []
-    for number in range(len(measured.opened)):
-        parts = [
-            map(AcrossSet.from_bytes, measured.files(number, gauge))
-            for gauge in measured.gauges(number)
-            if gauge.name == "across"
-        ]
-        merged.append(reduce(_merged, parts[0]) if parts else None)
-    budget = min((one.words for one in merged if one is not None), default=0)
-    measured.stamp |= {"words": min(budget, BUDGET)} if budget else {}
-    return [{} if one is None else _across_cells(one, min(budget, BUDGET)) for one in merged]
+    if not measured.options.all_metrics:
+        return [{} for _ in measured.opened]
+    merged = [reduce(_merged, measured.across(number)) for number in range(len(measured.opened))]
+    budget = min(BUDGET, *(one.words for one in merged))
+    measured.stamp["words"] = budget
+    return [_across_cells(one, budget) for one in merged]
 
 
 def _merged(one: AcrossSet, other: AcrossSet) -> AcrossSet:
@@ -149,7 +141,6 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
                 f"{row.name}: {short:,} of {row.images:,} images have fewer than {wanted} captions, others being "
                 "refused by the run's rules; they are left out of diversity."
             )
-    found += measured.said
     for need in dict.fromkeys(lacking.values()):
         names = ", ".join(metric.name for metric, why in lacking.items() if why == need)
         found.append(f"not measured: {names}: {need}")
@@ -157,32 +148,40 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
 
 
 def _images(measured: Measured, number: int, metrics: Sequence[Metric]) -> "pyarrow.Table":
-    """Return what was found of each image of a set."""
+    """Return what was found of each image of a set; a metric of some images alone is null for the others."""
     import pyarrow as pa
 
-    found: dict[str, pa.Array] = {}
-    columns: dict[Metric, pa.Array] = {}
-    for gauge in measured.gauges(number):
-        shown: list[Shown] = measured.shown(gauge)
-        if not shown:
-            continue
-        table = measured.found(number, gauge)
-        found |= {name: table[name] for name in IMAGE[1:]}
-        for one in shown:
-            matrix = one.matrix({name: column(table, name) for name in one.columns})
+    ids: Ids | None = None
+    told: dict[str, pa.Array] = {"set": pa.array([])}
+    values: dict[Metric, Numbers] = {}
+    for one in measured.found(number):
+        table = one.table()
+        if ids is None:
+            ids = ids_of(table)
+            told = {"set": pa.array([measured.opened[number].name] * len(ids)), **{n: table[n] for n in IMAGE[1:]}}
+        places = _places(ids, ids_of(table))
+        for shown in one.shown:
             with np.errstate(divide="ignore", invalid="ignore"):
-                columns[one.metric] = pa.array(one.numbers(matrix), pa.float64(), from_pandas=True)
-    rows = len(found["key"])
-    name = measured.opened[number].name
-    nothing = pa.nulls(rows, pa.float64())
-    told = {metric.name: columns.get(metric, nothing) for metric in metrics if metric in _per_image(measured)}
-    return pa.table({"set": pa.array([name] * rows), **found, **told})
+                numbers = shown.numbers(shown.matrix({name: column(table, name) for name in shown.columns}))
+            values[shown.metric] = np.full(len(ids), nan)
+            values[shown.metric][places] = numbers
+    nothing = np.full(0 if ids is None else len(ids), nan)
+    return pa.table(
+        {**told, **{one.name: pa.array(values.get(one, nothing), pa.float64(), from_pandas=True) for one in metrics}}
+    )
 
 
-def _per_image(measured: Measured) -> set[Metric]:
-    return {
-        one.metric
-        for number in range(len(measured.opened))
-        for gauge in measured.gauges(number)
-        for one in measured.shown(gauge)
+def _places(ids: Ids, some: Ids) -> Ids:
+    """Return the places in `ids` of some of them."""
+    if len(ids) == len(some):
+        return np.arange(len(ids), dtype=np.uint64)
+    order = np.argsort(ids)
+    return np.asarray(order[np.searchsorted(ids, some, sorter=order)], dtype=np.uint64)
+
+
+def _of_images(measured: Measured, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return those metrics that have a number for each image."""
+    found = {
+        shown.metric for number in range(len(measured.opened)) for one in measured.found(number) for shown in one.shown
     }
+    return [metric for metric in metrics if metric in found]

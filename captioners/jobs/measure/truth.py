@@ -57,7 +57,7 @@ class TruthGauge:
         """Shares of claims are pooled over images, as everywhere."""
         return (
             Shown(CLAIMS_TRUE, ("claims_true", "claims"), ratio),
-            Shown(CAPTIONS_TRUE, ("captions_true", "captions"), ratio, default=False),
+            Shown(CAPTIONS_TRUE, ("captions_true", "captions"), ratio),
             Shown(UNPARSEABLE, ("unparseable", "captions"), ratio),
             Shown(COVERAGE, ("facts_told",)),
         )

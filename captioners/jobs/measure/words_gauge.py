@@ -13,30 +13,16 @@ from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
 from captioners.jobs.measure.gauge import Fresh, Ids, Numbers, Shown, ratio, to_parquet
 from captioners.metrics import across_set
 from captioners.metrics.across_set import AcrossSet
+from captioners.metrics.degenerate import CUT, DEGENERATE, FLAGS, TRUNCATED
 from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.kernels import SELF_CIDER
 from captioners.metrics.metric import Metric
-from captioners.metrics.streaming import BUNDLE, WITHIN, WithinImage
+from captioners.metrics.streaming import WITHIN, WithinImage
 from captioners.metrics.tokens import TOKENIZER
 
-DEGENERATE = Metric(
-    name="degenerate captions",
-    unit="share",
-    high=1,
-    better="lower",
-    source="of all captions drawn, refused ones too: empty, short, going round in circles, no text (text/flags.py)",
-)
-TRUNCATED = Metric(
-    name="truncated captions",
-    unit="share",
-    high=1,
-    better="lower",
-    source="of all captions drawn: ended by the length limit, by a comma or by a word that goes on (text/flags.py)",
-)
 REFUSED = Metric(
     name="refused captions", unit="share", high=1, better="lower", source="of all captions drawn, by the run's rules"
 )
-_DEGENERATE = frozenset(["empty", "too_short", "repetitive", "repeated_sentence", "not_text"])
 
 
 def versions(metrics: Sequence[Metric]) -> dict[str, int]:
@@ -72,7 +58,7 @@ class WithinGauge(Fresh):
     @property
     def shown(self) -> Sequence[Shown]:
         """Means over images."""
-        return [Shown(one, (one.name,), default=one in BUNDLE) for one in self._within.metrics]
+        return [Shown(one, (one.name,)) for one in self._within.metrics]
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:  # noqa: ARG002
         """Measure the images that have m captions or more; the others have no number."""
@@ -102,7 +88,7 @@ class FlagsGauge:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Versions; which flags a caption has is the layer's."""
-        return {"metrics": versions([DEGENERATE, TRUNCATED, REFUSED]), "degenerate": sorted(_DEGENERATE)}
+        return {"metrics": versions([DEGENERATE, TRUNCATED, REFUSED]), "degenerate": sorted(FLAGS)}
 
     @property
     def shown(self) -> Sequence[Shown]:
@@ -110,15 +96,15 @@ class FlagsGauge:
         return (
             Shown(DEGENERATE, ("degenerate", "drawn"), ratio),
             Shown(TRUNCATED, ("truncated", "drawn"), ratio),
-            Shown(REFUSED, ("refused", "drawn"), ratio, default=False),
+            Shown(REFUSED, ("refused", "drawn"), ratio),
         )
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:  # noqa: ARG002
         """Count the flags that the run's rules gave."""
         counts = {
             "drawn": [len(image.flags) for image in images],
-            "degenerate": [sum(not _DEGENERATE.isdisjoint(flags) for flags in image.flags) for image in images],
-            "truncated": [sum("truncated" in flags for flags in image.flags) for image in images],
+            "degenerate": [sum(not FLAGS.isdisjoint(flags) for flags in image.flags) for image in images],
+            "truncated": [sum(CUT in flags for flags in image.flags) for image in images],
             "refused": [image.refused for image in images],
         }
         return to_parquet(images, {name: np.array(values, dtype=np.float64) for name, values in counts.items()})
