@@ -191,6 +191,17 @@ def test_captions_that_were_made_anew_are_measured_anew(tmp_path):
     assert after == 0.5 != before
 
 
+def test_what_was_judged_is_known_when_the_source_is_gone(tmp_path):
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 2)}, count=8)
+    settled = json.loads(run.place.read("run.json"))
+    found = measure_sets([one(run, "short")], HERE).as_json()
+    gone = settled | {"source": {"kind": "webdataset", "inputs": [str(tmp_path / "gone")]}}
+    run.place.write("run.json", json.dumps(gone).encode())
+    assert measure_sets([one(run, "short")], HERE).as_json() == found
+    with pytest.raises(UserError, match=r"--references own: .*: no such"):
+        measure_sets([one(run, "short")], MeasureOptions(workers=1, references="own"))
+
+
 def test_two_processes_find_what_one_finds(tmp_path):
     members = {"short": voice("short", 3), "detailed": voice("detailed", 2)}
     one_run, other = (drawn_run(tmp_path / name / "run", members, part=4) for name in ("one", "two"))
