@@ -19,8 +19,8 @@ from captioners.metrics.tokens import Words, grams, split_all, words
 
 LONGEST = 4
 """n-grams are those of 1 to 4 words."""
-_SIGMA = 6.0
-_BETA = 1.2
+SIGMA = 6.0
+BETA = 1.2
 
 Numbers = NDArray[np.float64]
 
@@ -121,7 +121,7 @@ def _cider_of(candidate: _Vector, references: Sequence[_Vector]) -> float:
                 # Clipped, so that a word said again and again earns no more than the reference's use of it.
                 dot = sum(min(value, other[gram]) * other[gram] for gram, value in table.items() if gram in other)
                 likeness += dot / (norm * other_norm)
-        total += likeness * exp(-((candidate.length - reference.length) ** 2) / (2 * _SIGMA**2))
+        total += likeness * exp(-((candidate.length - reference.length) ** 2) / (2 * SIGMA**2))
     return CIDER_D.checked(10 * total / LONGEST / len(references))
 
 
@@ -184,7 +184,7 @@ def _rouge_of(candidate: Words, references: Sequence[Words]) -> float:
     recall = max((c / len(r) if r else 0.0) for c, r in zip(common, references, strict=True))
     if not precision or not recall:
         return 0.0
-    return ROUGE_L.checked((1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision))
+    return ROUGE_L.checked((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision))
 
 
 def _common(one: Words, other: Words) -> int:
