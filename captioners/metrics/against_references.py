@@ -1,11 +1,10 @@
-"""Captions against references a batch at a time: the numbers of `metrics.references`, for sets of millions.
+"""Captions against references, a batch of images at a time: CIDEr-D, BLEU's counts and ROUGE-L.
 
 Each image has m captions and any number of references. Nothing of an image depends on the others of its batch: what
 pads it adds zeros, at the end, to sums that are taken one by one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,56 +12,92 @@ from numpy.typing import NDArray
 from captioners.core.errors import UserError
 from captioners.metrics.frequencies import LONGEST, HashedFrequencies
 from captioners.metrics.hashed import Batch, Grams, Numbers, Whole, pooled
-from captioners.metrics.references import BETA, SIGMA
 
+SIGMA = 6.0
+"""Of the Gaussian by which CIDEr-D punishes another length."""
+BETA = 1.2
+"""How much more recall counts than precision in ROUGE-L."""
 _PAIRS = 1 << 13
 """Pairs of a caption and a reference whose common subsequences are found together."""
 
 
-@dataclass(frozen=True)
-class AgainstReferences:
-    """What a batch's captions score; nan, and counts of 0, where an image has no references."""
-
-    cider_d: Numbers
-    """[B, m]; nan everywhere where the table is of fewer than two images."""
-    rouge_l: Numbers
-    """[B, m]."""
-    bleu_counts: Whole
-    """Columns as in `references.bleu_counts`, int64 [B, m, 10]; sum them, then `references.bleu`."""
-
-
-def against_references(batch: Batch, references: Sequence[Sequence[str]], df: HashedFrequencies) -> AgainstReferences:
-    """Score the captions of B images by their references.
-
-    Args:
-        references: of each image, any number. df: the table of the references of the whole set.
+class Against:
+    """m captions of each of B images, held against any number of references of each.
 
     Raises:
         UserError: not the references of each image.
     """
-    if len(references) != batch.images:
-        raise UserError(f"references of each image are needed: {batch.images} images, references of {len(references)}")
-    counts = np.array([len(texts) for texts in references], dtype=np.int64)
-    most = int(counts.max(initial=0))
-    if not most:
-        nothing = np.full(batch.lengths.shape, np.nan)
-        return AgainstReferences(nothing, nothing.copy(), np.zeros((*batch.lengths.shape, 2 * LONGEST + 2), np.int64))
-    padded = Batch.of([[*texts, *[""] * (most - len(texts))] for texts in references])
-    real = np.arange(most) < counts[:, None]
-    both = pooled([batch, padded])
-    cider = _cider_d(both, batch.m, df)
-    total = np.zeros(batch.lengths.shape)
-    for place in range(most):
-        total += cider[..., place]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = 10 * total / LONGEST / counts[:, None]
-    if df.images < 2:
-        scores = np.full_like(scores, np.nan)
-    return AgainstReferences(scores, _rouge_l(batch, padded, real), _bleu_counts(both, batch, padded, real))
+
+    def __init__(self, batch: Batch, references: Sequence[Sequence[str]]) -> None:
+        if len(references) != batch.images:
+            raise UserError(
+                f"one caption for each image's references: {batch.images} captions, {len(references)} images"
+            )
+        self._batch = batch
+        self._counts = np.array([len(texts) for texts in references], dtype=np.int64)
+        most = int(self._counts.max(initial=0))
+        self._padded = Batch.of([[*texts, *[""] * (most - len(texts))] for texts in references])
+        self._real = np.arange(most) < self._counts[:, None]
+        self._both = pooled([batch, self._padded])
+
+    def cider_d(self, df: HashedFrequencies) -> Numbers:
+        """Return CIDEr-D, [B, m]; nan where an image has no references, or the table is of fewer than two images."""
+        if df.images < 2:
+            return np.full(self._batch.lengths.shape, np.nan)
+        like, total = likeness(self._both, self._batch.m, df), np.zeros(self._batch.lengths.shape)
+        for place in range(self._padded.m):
+            total += like[..., place]
+        return self._defined(10 * total / LONGEST / np.maximum(1, self._counts)[:, None])
+
+    def rouge_l(self) -> Numbers:
+        """Return ROUGE-L, [B, m]; nan where an image has no references."""
+        if not self._padded.m:
+            return self._defined(np.zeros(self._batch.lengths.shape))
+        common = self._common()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.nan_to_num(common.max(axis=-1) / self._batch.lengths)
+            recall = np.nan_to_num(common / self._padded.lengths[:, None, :]).max(axis=-1)
+            score = np.nan_to_num((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision))
+        return self._defined(score)
+
+    def bleu_counts(self) -> Whole:
+        """Return what BLEU sums, columns as in `references.bleu_counts`, [B, m, 10]; 0 without references."""
+        m = self._batch.m
+        found = np.zeros((*self._batch.lengths.shape, 2 * LONGEST + 2), dtype=np.int64)
+        if not self._padded.m:
+            return found
+        for n in range(1, LONGEST + 1):
+            found[..., n - 1] = _clipped(self._both, n, m)
+            found[..., LONGEST + n - 1] = np.maximum(self._batch.lengths - n + 1, 0)
+        found[..., -2] = self._batch.lengths
+        lengths = self._padded.lengths[:, None, :]
+        # Distance first, then the shorter: one number that orders as the pair does.
+        key = np.abs(self._batch.lengths[:, :, None] - lengths) * (int(lengths.max()) + 1) + lengths
+        chosen = np.where(self._real[:, None, :], key, np.iinfo(np.int64).max).argmin(axis=2)
+        found[..., -1] = np.take_along_axis(self._padded.lengths, chosen, axis=1)
+        found[self._counts == 0] = 0
+        return found
+
+    def _common(self) -> Whole:
+        """Return the length of the longest common subsequence of each caption and reference, [B, m, r]."""
+        shape = (self._batch.images, self._batch.m, self._padded.m)
+        image, caption, reference = (axis.ravel() for axis in np.indices(shape))
+        asked = np.flatnonzero(np.broadcast_to(self._real[:, None, :], shape).ravel())
+        ones, others = (image * self._batch.m + caption)[asked], (image * self._padded.m + reference)[asked]
+        found = np.zeros(image.size, dtype=np.int64)
+        found[asked] = _common(self._batch, self._padded, ones, others)
+        return found.reshape(shape)
+
+    def _defined(self, scores: Numbers) -> Numbers:
+        scores[self._counts == 0] = np.nan
+        return scores
 
 
-def _cider_d(both: Batch, m: int, df: HashedFrequencies) -> Numbers:
-    """Return the likeness of each caption and reference of an image, summed over n, [B, m, r]."""
+def likeness(both: Batch, m: int, df: HashedFrequencies) -> Numbers:
+    """Return what CIDEr-D sums over references, of each of an image's first m captions and each of its rest, [B, m, r].
+
+    Four times a tenth of CIDEr-D with this one reference.
+    """
     images, r = both.images, both.m - m
     found = np.zeros((images, m, r))
     for n in range(1, LONGEST + 1):
@@ -94,41 +129,16 @@ def _clipped_products(grams: Grams, values: Numbers, images: int, m: int, r: int
     return total.reshape(images, m, r)
 
 
-def _bleu_counts(both: Batch, batch: Batch, padded: Batch, real: NDArray[np.bool_]) -> Whole:
-    m = batch.m
-    found = np.zeros((*batch.lengths.shape, 2 * LONGEST + 2), dtype=np.int64)
-    for n in range(1, LONGEST + 1):
-        grams = both.grams(n)
-        if len(grams.hashes):
-            of_reference = grams.captions % both.m >= m
-            most = np.maximum.reduceat(np.where(of_reference, grams.times, 0), grams.starts)[grams.groups]
-            right = np.where(of_reference, 0, np.minimum(grams.times, most))
-            sums = np.bincount(grams.captions, weights=right, minlength=both.lengths.size)
-            found[..., n - 1] = sums.reshape(both.lengths.shape)[:, :m]
-        found[..., LONGEST + n - 1] = np.maximum(batch.lengths - n + 1, 0)
-    found[..., -2] = batch.lengths
-    lengths = padded.lengths[:, None, :]
-    # Distance first, then the shorter: one number that orders as the pair does.
-    key = np.abs(batch.lengths[:, :, None] - lengths) * (int(lengths.max()) + 1) + lengths
-    chosen = np.where(real[:, None, :], key, np.iinfo(np.int64).max).argmin(axis=2)
-    found[..., -1] = np.take_along_axis(padded.lengths, chosen, axis=1)
-    found[~real.any(axis=1)] = 0
-    return found
-
-
-def _rouge_l(batch: Batch, padded: Batch, real: NDArray[np.bool_]) -> Numbers:
-    shape = (batch.images, batch.m, padded.m)
-    image, caption, reference = (axis.ravel() for axis in np.indices(shape))
-    asked = np.flatnonzero(np.broadcast_to(real[:, None, :], shape).ravel())
-    common = np.zeros(np.prod(shape), dtype=np.int64)
-    common[asked] = _common(batch, padded, (image * batch.m + caption)[asked], (image * padded.m + reference)[asked])
-    common = common.reshape(shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.nan_to_num(common.max(axis=-1) / batch.lengths)
-        recall = np.nan_to_num(common / padded.lengths[:, None, :]).max(axis=-1)
-        score = np.nan_to_num((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision))
-    score[~real.any(axis=1)] = np.nan
-    return np.asarray(score, dtype=np.float64)
+def _clipped(both: Batch, n: int, m: int) -> Whole:
+    """Return each caption's n-grams, counted no more often than the reference that has most of them, [B, m]."""
+    grams = both.grams(n)
+    if not len(grams.hashes):
+        return np.zeros((both.images, m), dtype=np.int64)
+    of_reference = grams.captions % both.m >= m
+    most = np.maximum.reduceat(np.where(of_reference, grams.times, 0), grams.starts)[grams.groups]
+    right = np.where(of_reference, 0, np.minimum(grams.times, most))
+    sums = np.bincount(grams.captions, weights=right, minlength=both.lengths.size)
+    return np.asarray(sums.reshape(both.lengths.shape)[:, :m], dtype=np.int64)
 
 
 def _common(batch: Batch, other: Batch, ones: Whole, others: Whole) -> Whole:

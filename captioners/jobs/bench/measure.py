@@ -6,7 +6,6 @@ merged, as in a run of many shards.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from captioners.core.errors import CaptionersError, UserError
-from captioners.jobs.bench.measure_worker import SHARD, Measured, Part, made_up
+from captioners.jobs.bench.measure_worker import SHARD, Measured, Part, made_up, peak_memory
 from captioners.jobs.bench.report import environment
 from captioners.metrics.across_set import AcrossSet
 from captioners.metrics.frequencies import IMAGES, fit
@@ -94,10 +93,12 @@ class MeasureReport:
             f"{self.merging_peak / 1e6:,.0f} MB merging, with all that is imported",
         ]
         if self.images < GOAL_IMAGES:
-            steady = max(part.seconds for part in parts) * GOAL_IMAGES / self.images
+            more, rest = GOAL_IMAGES / self.images, self.fitting + self.merging
+            steady = (more * max(part.seconds for part in parts) + rest) / 60
+            quiet = (more * max(part.processor for part in parts) + rest) / 60
             lines.append(
-                f"{GOAL_IMAGES:,} images would take {(self.fitting + steady + self.merging) / 60:.1f} minutes, if the "
-                f"rate stays: computed, not measured; --images {GOAL_IMAGES} measures it, and its memory"
+                f"{GOAL_IMAGES:,} images would take {steady:.1f} minutes if the rate stays, {quiet:.1f} by processor "
+                f"time (a core a process): computed, not measured; --images {GOAL_IMAGES} measures it, and its memory"
             )
         return lines
 
@@ -121,7 +122,7 @@ def bench_measure(options: BenchMeasureOptions, say: Callable[[str], None]) -> t
     began = time.perf_counter()
     report.values = _merged(report, folder)
     report.merging = time.perf_counter() - began
-    report.merging_peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report.merging_peak = peak_memory()
     found = {**asdict(report), "seconds": report.seconds, "peak": report.peak}
     (folder / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
     return report, folder

@@ -1,7 +1,6 @@
 """One process of `captioners bench measure`: captions are made up shard by shard, measured, and added up."""
 
 import json
-import resource
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from captioners.core.seeds import uniforms
 from captioners.metrics.across_set import AcrossSet
-from captioners.metrics.against_references import against_references
+from captioners.metrics.against_references import Against
 from captioners.metrics.degenerate import flag_shares
 from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.hashed import Batch
@@ -107,9 +106,9 @@ def work(part: Part) -> Measured:
             marks.append(time.perf_counter())
             if part.references:
                 against = [of_image[part.m :] for of_image in texts[first : first + _BATCH]]
-                scored = against_references(batch, against, df)
-                sums.add({CIDER_D: scored.cider_d.mean(axis=1), ROUGE_L: scored.rouge_l.mean(axis=1)})
-                bleu += scored.bleu_counts.sum(axis=(0, 1))
+                scored = Against(batch, against)
+                sums.add({CIDER_D: scored.cider_d(df).mean(axis=1), ROUGE_L: scored.rouge_l().mean(axis=1)})
+                bleu += scored.bleu_counts().sum(axis=(0, 1))
             marks.append(time.perf_counter())
             found.processor += time.process_time() - busy
             found.within += marks[1] - marks[0]
@@ -121,8 +120,14 @@ def work(part: Part) -> Measured:
     (folder / f"sums-{part.rank}.npz").write_bytes(sums.to_bytes())
     (folder / f"across-{part.rank}.npz").write_bytes(across.to_bytes())
     found.bleu = bleu.tolist()
-    found.peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found.peak = peak_memory()
     return found
+
+
+def peak_memory() -> int:
+    """Return the bytes that this process held at most, as Linux tells it (`getrusage` would count its parent's)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def main(options: str) -> None:
