@@ -14,7 +14,9 @@ from captioners.core.errors import UserError
 def pack(arrays: Mapping[str, ArrayLike | str]) -> bytes:
     """Return arrays and texts as one npz file."""
     file = io.BytesIO()
-    plain = {name: _bytes(one) if isinstance(one, str) else np.asarray(one) for name, one in arrays.items()}
+    plain: dict[str, Any] = {
+        name: _bytes(one) if isinstance(one, str) else np.asarray(one) for name, one in arrays.items()
+    }
     np.savez_compressed(file, **plain)
     return file.getvalue()
 
