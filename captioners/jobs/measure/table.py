@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from captioners.core.stopping import resumable, stoppable
 from captioners.data.caption_sets import CaptionSet, OpenSet
 from captioners.jobs.measure.cell import intervals
 from captioners.jobs.measure.cells import Cell, MeasureRow, MeasureTable
@@ -49,13 +50,18 @@ def measure_sets(
             image tower of a captioner it would judge, references or a judge that cannot be had.
         InterruptedRunError: stopped; what is measured stays, and the same call goes on.
     """
-    measured = Measured(sets, options, say)
-    measured.measure()
-    numbers = range(len(sets))
+    with resumable(lambda: "stopped; what is measured stays. Run the same command again to go on"), stoppable():
+        measured = Measured(sets, options, say)
+        measured.measure()
+        return _table(measured)
+
+
+def _table(measured: Measured) -> MeasureTable:
+    numbers = range(len(measured.opened))
     cells = [_cells(measured, number) for number in numbers]
     for row, more in zip(cells, _across(measured), strict=True):
         row.update(more)
-    lacking = _lacking(options)
+    lacking = _lacking(measured.options)
     # The row that has most says the order.
     known = (metric for row in sorted(cells, key=len, reverse=True) for metric in row)
     metrics = tuple(dict.fromkeys([*known, *lacking]))
