@@ -1,6 +1,6 @@
 """Points with their intervals on round axes, as small drawings: frontiers, and numbers that grow with a count."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -9,6 +9,7 @@ from captioners.report.curve import scale
 WIDTH, HEIGHT = 340.0, 230.0
 
 Ticks = tuple[tuple[float, str], ...]
+Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +89,23 @@ def plot(
     def y(value: float) -> float:
         return round(HEIGHT - (value - low) / (high - low) * HEIGHT, 1)
 
-    taken: list[tuple[float, float]] = [(x(point.x), y(point.y)) for point in shown]
+    placed = _placed(shown, x, y)
+    return Plot(
+        title=title,
+        x_name=x_name,
+        y_name=y_name,
+        points=placed,
+        lines=tuple((line[0].series, " ".join(f"{x(p.x)},{y(p.y)}" for p in line)) for line in lines if len(line) > 1),
+        x_ticks=tuple((x(value), f"{value:g}") for value in x_ticks),
+        y_ticks=tuple((y(value), f"{value:g}") for value in y_ticks),
+        words=words or "; ".join(f"{point.name}: {point.x:.3g}, {point.y:.3g}" for point in shown),
+    )
+
+
+def _placed(points: Sequence[Point], x: Scale, y: Scale) -> tuple[Placed, ...]:
+    taken: list[tuple[float, float]] = [(x(point.x), y(point.y)) for point in points]
     placed = []
-    for point in shown:
+    for point in points:
         at, up = x(point.x), y(point.y)
         mark_x, mark_y = _free(at, up, taken) if point.mark else (at, up)
         taken.append((mark_x, mark_y))
@@ -111,16 +126,7 @@ def plot(
                 mark_y=mark_y,
             )
         )
-    return Plot(
-        title=title,
-        x_name=x_name,
-        y_name=y_name,
-        points=tuple(placed),
-        lines=tuple((line[0].series, " ".join(f"{x(p.x)},{y(p.y)}" for p in line)) for line in lines if len(line) > 1),
-        x_ticks=tuple((x(value), f"{value:g}") for value in x_ticks),
-        y_ticks=tuple((y(value), f"{value:g}") for value in y_ticks),
-        words=words or "; ".join(f"{point.name}: {point.x:.3g}, {point.y:.3g}" for point in shown),
-    )
+    return tuple(placed)
 
 
 def best(points: Sequence[Point], *, x_higher: bool = True, y_higher: bool = True) -> list[Point]:
