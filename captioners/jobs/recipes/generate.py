@@ -153,6 +153,20 @@ class GenerateRecipe(Options):
         return self.price_per_gpu_hour or 0.0
 
 
+def decoding_name(decoding: Decoding) -> str:
+    """Return what a decoding departs in from the plain one of its strategy.
+
+    >>> decoding_name(Sample(top_p=0.9, temperature=0.7)), decoding_name(Sample())
+    ('temperature-0.7_top_p-0.9', 'sample')
+    """
+    plain = type(decoding)()
+    fields = decoding.model_dump(exclude={"strategy"})
+    parts = [f"{key}-{value}" for key, value in fields.items() if value != getattr(plain, key)]
+    if isinstance(decoding, Sample):
+        return "_".join(parts) or decoding.strategy
+    return "_".join([decoding.strategy, *parts])
+
+
 def _made_name(member: Member) -> str:
     """Return a name like `coca-l14-coco.top_p-0.9`: the captioner's, and what its decoding departs in from the plain.
 
@@ -162,12 +176,7 @@ def _made_name(member: Member) -> str:
     captioner = name_of(member.captioner)
     if isinstance(member.captioner, KindOptions) and not member.captioner.DRAWS:
         return captioner.replace("/", "-")[:_LONGEST_NAME]
-    plain = type(member.decoding)()
-    fields = member.decoding.model_dump(exclude={"strategy"})
-    parts = [f"{key}-{value}" for key, value in fields.items() if value != getattr(plain, key)]
-    how = "_".join(parts) or member.decoding.strategy
-    if not isinstance(member.decoding, Sample) and parts:
-        how = f"beam_{how}"
+    how = decoding_name(member.decoding)
     return f"{captioner}.{how}".replace("/", "-")[:_LONGEST_NAME]
 
 

@@ -1,0 +1,133 @@
+"""What `captioners ablate` can be told: captioners, arms, images, teachers, the probe, and what is declared before it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from captioners.core.errors import near
+from captioners.core.options import Options, operation
+from captioners.core.recipe import job_recipes
+from captioners.data.choices import AnySource
+from captioners.executors.options import AnyExecutor, LocalOptions
+from captioners.images.decode import AnyProfile
+from captioners.jobs.recipes.arms import AXES, AblatedCaptioner, Arm, ArmMember, Grid, Trained, axes_of
+from captioners.jobs.recipes.reinforce import ImageAugmentation
+from captioners.reinforcement.teacher_options import TeacherOptions
+from captioners.text.flags import Rules
+
+
+class Working(Options):
+    """How captions are made and embedded: nothing that changes one."""
+
+    executor: AnyExecutor = operation(LocalOptions(), validate_default=True)
+    """Where workers run: local, ray or slurm, or a mapping: `{kind: ray, address: auto, most: 64}`."""
+    workers: int = operation(1, ge=1)
+    """Processes; they share the machine's threads and GPUs."""
+    device: str = operation("auto")
+    """auto, cpu, cuda or cuda:N; with several GPUs and workers, auto gives each worker one of them."""
+    quarantine_ceiling: float = operation(0.05, ge=0, le=1)
+    """Share of samples (or of shards) that may be unreadable among 50 shards before it stops."""
+
+
+class Captioning(Working):
+    """How captions are drawn, once for all arms."""
+
+    seed: int = Field(0, ge=0)
+    """Run seed of all random draws."""
+    rules: Rules = Rules()
+    """Which captions are drawn anew, and how often, where an arm does not say otherwise."""
+    decode_profile: AnyProfile = "upright"
+    """As in recipes of `generate`."""
+    memory_gb: float | None = operation(None, gt=0)
+    """Memory that workers may plan with, in GB; it also decides which captioners are loaded together."""
+
+
+class Reinforcing(Working):
+    """How captioned shards are augmented and embedded, once for all arms."""
+
+    teachers: list[TeacherOptions] | Literal["oracle"] = "oracle"
+    """The ensemble; `oracle` trains one on what the drawn world's voices say: a ceiling, and no download."""
+    n_aug: int = Field(4, ge=1)
+    """Augmentations of each picture."""
+    image_augmentation: ImageAugmentation = ImageAugmentation()
+    """What they are drawn from."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """float32: `.npz`; bfloat16: `.pth.gz`."""
+    seed: int = Field(0, ge=0)
+    """Run seed of the augmentations."""
+    batch: int | None = operation(None, ge=1)
+    """Crops or captions that a teacher gets at once; absent: 256 on CUDA, 16 on a CPU."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm by its name, and what it differs in from others."""
+
+    name: str
+    arm: Arm
+    axes: Mapping[str, str]
+
+
+@job_recipes.register("ablate")
+class AblateRecipe(Options):
+    """Ablate captions: make, measure and probe what captioners, numbers and decodings give; the same command resumes."""
+
+    job: Literal["ablate"] = "ablate"
+    source: AnySource
+    """The images that all arms caption."""
+    captioners: dict[str, AblatedCaptioner] = Field(min_length=1)
+    """By a name for the arms: what a member of `generate` may name, or `{finetune: RECIPE, changes: {...}}`."""
+    arms: dict[str, Arm] = {}
+    """What is compared, by name."""
+    grid: Grid | None = None
+    """Further arms: the combinations of axes."""
+    exclude: list[dict[str, str | int]] = []
+    """Combinations of the grid that are left out, by some of its axes: `{captioner: short, draws: 10}`."""
+    generate: Captioning = Captioning()
+    """How captions are drawn."""
+    reinforce: Reinforcing = Reinforcing()
+    """How they are embedded."""
+    allow_noncommercial: bool = False
+    """Allow weights whose licence forbids commercial use."""
+    output: str | None = operation(None)
+    """The run's folder; below `runs/` when absent."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "AblateRecipe":
+        for one in self.exclude:
+            for axis in one:
+                if axis not in AXES:
+                    raise ValueError(f"exclude: the grid has no axis '{axis}'.{near(axis, AXES)} It has: {', '.join(AXES)}")
+        rows = self.rows()
+        if not rows:
+            raise ValueError("arms: none, so there is nothing to compare; say arms: or grid:")
+        for row in rows.values():
+            for member in row.arm.members:
+                _check_member(row.name, member, self.captioners)
+        return self
+
+    def rows(self) -> dict[str, Row]:
+        """Return every arm by its name, those written out first.
+
+        Raises:
+            ValueError: two have one name, or the grid makes an arm that cannot be.
+        """
+        found = {name: Row(name, arm, axes_of(arm, self.captioners)) for name, arm in self.arms.items()}
+        for name, arm, axes in self.grid.arms(self.exclude) if self.grid is not None else ():
+            if name in found:
+                raise ValueError(f"grid: makes an arm '{name}', which arms: has already; give that another name")
+            found[name] = Row(name, arm, {**axes_of(arm, self.captioners), **axes})
+        return found
+
+
+def _check_member(arm: str, member: ArmMember, captioners: Mapping[str, object]) -> None:
+    if member.captioner not in captioners:
+        known = ", ".join(captioners)
+        raise ValueError(
+            f"arm '{arm}': no captioner is named '{member.captioner}'.{near(member.captioner, captioners)} "
+            f"captioners: has {known}"
+        )
+    if member.captioner_seed is not None and not isinstance(captioners[member.captioner], Trained):
+        raise ValueError(f"arm '{arm}': captioner_seed is of what is fine-tuned here; '{member.captioner}' is not")
