@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,9 +10,11 @@ from captioners.core.errors import near
 from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
 from captioners.data.choices import AnySource
+from captioners.decoding.values import Decoding, Sample
 from captioners.executors.options import AnyExecutor, LocalOptions
 from captioners.images.decode import AnyProfile
-from captioners.jobs.recipes.arms import AXES, AblatedCaptioner, Arm, ArmMember, Grid, Trained, axes_of
+from captioners.jobs.recipes.arms import AXES, DECODING, AblatedCaptioner, Arm, ArmMember, Grid, Trained, axes_of
+from captioners.jobs.recipes.generate import LONGEST_NAME
 from captioners.jobs.recipes.reinforce import ImageAugmentation
 from captioners.reinforcement.teacher_options import TeacherOptions
 from captioners.text.flags import Rules
@@ -61,6 +63,10 @@ class Reinforcing(Working):
     """Crops or captions that a teacher gets at once; absent: 256 on CUDA, 16 on a CPU."""
 
 
+CaptionerName = Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
+"""It also names a folder."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One arm by its name, and what it differs in from others."""
@@ -77,7 +83,7 @@ class AblateRecipe(Options):
     job: Literal["ablate"] = "ablate"
     source: AnySource
     """The images that all arms caption."""
-    captioners: dict[str, AblatedCaptioner] = Field(min_length=1)
+    captioners: dict[CaptionerName, AblatedCaptioner] = Field(min_length=1)
     """By a name for the arms: what a member of `generate` may name, or `{finetune: RECIPE, changes: {...}}`."""
     arms: dict[str, Arm] = {}
     """What is compared, by name."""
@@ -85,6 +91,8 @@ class AblateRecipe(Options):
     """Further arms: the combinations of axes."""
     exclude: list[dict[str, str | int]] = []
     """Combinations of the grid that are left out, by some of its axes: `{captioner: short, draws: 10}`."""
+    decoding: Decoding = Sample(top_p=0.9)
+    """How tokens are chosen, where a member or the grid does not say otherwise."""
     generate: Captioning = Captioning()
     """How captions are drawn."""
     reinforce: Reinforcing = Reinforcing()
@@ -94,6 +102,19 @@ class AblateRecipe(Options):
     output: str | None = operation(None)
     """The run's folder; below `runs/` when absent."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_decoding(cls, given: Any) -> Any:
+        """Write the recipe's decoding into what says none."""
+        if not isinstance(given, dict) or "decoding" not in given:
+            return given
+        grid, arms = given.get("grid"), given.get("arms")
+        if isinstance(grid, dict):
+            grid = {"decodings": {DECODING: given["decoding"]}, **grid}
+        if isinstance(arms, dict):
+            arms = {name: _filled(arm, given["decoding"]) for name, arm in arms.items()}
+        return {**given, **{name: value for name, value in (("grid", grid), ("arms", arms)) if value is not None}}
+
     @model_validator(mode="after")
     def _fits_together(self) -> "AblateRecipe":
         for one in self.exclude:
@@ -101,8 +122,8 @@ class AblateRecipe(Options):
                 if axis not in AXES:
                     raise ValueError(f"exclude: the grid has no axis '{axis}'.{near(axis, AXES)} It has: {', '.join(AXES)}")
         rows = self.rows()
-        if not rows:
-            raise ValueError("arms: none, so there is nothing to compare; say arms: or grid:")
+        if not any(row.arm.members for row in rows.values()):
+            raise ValueError("arms: none has members, so there are no captions to compare; say arms: or grid:")
         for row in rows.values():
             for member in row.arm.members:
                 _check_member(row.name, member, self.captioners)
@@ -122,6 +143,14 @@ class AblateRecipe(Options):
         return found
 
 
+def _filled(arm: Any, decoding: Any) -> Any:
+    """Return what a recipe says of an arm, the decoding in each member that has none; what is no arm as it is."""
+    members = arm.get("members") if isinstance(arm, dict) else None
+    if not isinstance(members, list):
+        return arm
+    return {**arm, "members": [{"decoding": decoding, **one} if isinstance(one, dict) else one for one in members]}
+
+
 def _check_member(arm: str, member: ArmMember, captioners: Mapping[str, object]) -> None:
     if member.captioner not in captioners:
         known = ", ".join(captioners)
@@ -129,5 +158,7 @@ def _check_member(arm: str, member: ArmMember, captioners: Mapping[str, object])
             f"arm '{arm}': no captioner is named '{member.captioner}'.{near(member.captioner, captioners)} "
             f"captioners: has {known}"
         )
+    if len(member.layer) > LONGEST_NAME:
+        raise ValueError(f"arm '{arm}': '{member.layer}' is too long for a member's name; call the captioner shorter")
     if member.captioner_seed is not None and not isinstance(captioners[member.captioner], Trained):
         raise ValueError(f"arm '{arm}': captioner_seed is of what is fine-tuned here; '{member.captioner}' is not")

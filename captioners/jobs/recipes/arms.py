@@ -13,6 +13,8 @@ from captioners.jobs.recipes.generate import decoding_name
 from captioners.kinds.choices import AnyCaptioner
 from captioners.text.flags import Rules
 
+DECODING = "as all"
+"""What the recipe's own decoding is called on the grid's axis."""
 GROUND_TRUTH = "ground truth"
 """What the captions of an arm without members are called."""
 
@@ -96,8 +98,8 @@ class Grid(Options):
     """One captioner an arm; which set they were fine-tuned on, and at which context, makes them different ones."""
     ensembles: dict[str, list[str]] = {}
     """Further values of that axis: several captioners in an arm, each with as many draws."""
-    decodings: dict[str, Decoding] = Field({"top_p 0.9": Sample(top_p=0.9)}, min_length=1)
-    """By a name for the table."""
+    decodings: dict[str, Decoding] = Field({DECODING: Sample(top_p=0.9)}, min_length=1)
+    """By a name for the table; absent: the recipe's `decoding`."""
     draws: list[Draws] = Field([5], min_length=1)
     """Captions of each image by each captioner."""
     context_lengths: list[Context] = Field([None], min_length=1)

@@ -17,7 +17,8 @@ from captioners.kinds.choices import AnyCaptioner, name_of
 from captioners.kinds.kind import KindOptions
 from captioners.text.flags import Rules
 
-_LONGEST_NAME = 80
+LONGEST_NAME = 80
+"""Letters of a member's name."""
 
 
 def _context(value: object) -> object:
@@ -30,7 +31,7 @@ class Member(Options):
     captioner: AnyCaptioner = "coca-l14-coco"
     """A name (`captioners list captioners`), a captioner's directory, or an open_clip `model/tag`; of another kind
     (`captioners list kinds`), a mapping: `{kind: transformers, model: ORG/NAME}`."""
-    name: str = Field("", pattern=r"^[^\x00-\x1f/]*$", max_length=_LONGEST_NAME)
+    name: str = Field("", pattern=r"^[^\x00-\x1f/]*$", max_length=LONGEST_NAME)
     """What its layer is called, and part of its random streams; made of captioner and decoding when absent."""
     decoding: Decoding = Sample(top_p=0.9)
     """How tokens are chosen (`captioners list decodings`)."""
@@ -175,9 +176,9 @@ def _made_name(member: Member) -> str:
     """
     captioner = name_of(member.captioner)
     if isinstance(member.captioner, KindOptions) and not member.captioner.DRAWS:
-        return captioner.replace("/", "-")[:_LONGEST_NAME]
+        return captioner.replace("/", "-")[:LONGEST_NAME]
     how = decoding_name(member.decoding)
-    return f"{captioner}.{how}".replace("/", "-")[:_LONGEST_NAME]
+    return f"{captioner}.{how}".replace("/", "-")[:LONGEST_NAME]
 
 
 def _check_kind(member: Member, kind: KindOptions) -> None:
