@@ -1,4 +1,4 @@
-"""Which of the processes of one run this is, by what `torchrun` and `accelerate launch` tell each; who is alone in it."""
+"""Which of a run's processes this is, by what `torchrun` and `accelerate launch` tell each; and who is alone in it."""
 
 import fcntl
 import os

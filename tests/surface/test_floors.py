@@ -49,6 +49,7 @@ OUTSIDE_ROOMS = {
 }
 
 JOBS_OF_JOBS = {
+    "ablate": {"export", "generate", "measure", "probe", "reinforce", "train"},  # one job after another, arm by arm
     "bench": {"generate", "reinforce"},  # it times their parts by themselves
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things

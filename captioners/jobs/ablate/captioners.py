@@ -83,4 +83,6 @@ def finetune_recipe(given: Trained, member: ArmMember, folder: Path) -> Finetune
     changes = {**given.changes, "output": str(folder)}
     if member.captioner_seed is not None:
         changes["seed"] = member.captioner_seed
-    return read_options(FinetuneRecipe, given.finetune, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+    return read_options(
+        FinetuneRecipe, given.finetune, [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    )

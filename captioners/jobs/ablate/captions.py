@@ -42,7 +42,9 @@ class Maker:
         """
         run = batch.folder(self.out)
         members = {name: self._most(run, name, one) for name, one in batch.members.items()}
-        refused = {name: captioners.failed[one.trained] for name, one in members.items() if one.trained in captioners.failed}
+        refused = {
+            name: captioners.failed[one.trained] for name, one in members.items() if one.trained in captioners.failed
+        }
         names = [name for name in members if name not in refused]
         try:
             self._generate(batch, captioners, {name: members[name] for name in names})

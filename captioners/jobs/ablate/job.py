@@ -15,20 +15,89 @@ A DIGEST stands for what went in: an arm that changes it gets new shards, and wh
 remove. The same command resumes.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
-from captioners.core.processes import alone
+from captioners.core.errors import UserError
+from captioners.core.processes import LOCK, alone
 from captioners.core.progress import Progress
 from captioners.core.recipe import resolved
-from captioners.core.stopping import resumable, stoppable
+from captioners.core.stopping import STAYS, resumable, stoppable
 from captioners.data import run_start
+from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.captioners import Captioners
 from captioners.jobs.ablate.captions import Maker
-from captioners.jobs.ablate.layers import Batch, batch_of, batches
-from captioners.jobs.recipes.ablate import AblateRecipe, Row
+from captioners.jobs.ablate.found import TABLE
+from captioners.jobs.ablate.students import probe_arms
+from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.report.ablation import Ablation
+
+
+@dataclass(frozen=True)
+class AblateRun:
+    """What a start of an ablation did."""
+
+    directory: Path
+    page: Path
+    ablation: Ablation
+    failed: dict[str, str]
+    """Arm -> why it could not be made, measured or probed."""
+
+
+def ablate(
+    recipe: AblateRecipe,
+    *,
+    name: str = "ablate",
+    say: Callable[[str], None] = lambda _: None,
+    show: Callable[[Progress], None] = lambda _: None,
+) -> AblateRun:
+    """Do what is missing of an ablation, and return what is found.
+
+    An arm that cannot be had does not stop the others: it stands in the result with its reason.
+
+    Args:
+        name: of the recipe, for the run's folder. say: told in lines what happens. show: how far the captioning is.
+
+    Raises:
+        UserError: the folder holds something else, or another process works in it.
+        NeedsLookError: too many images cannot be read. InterruptedRunError: stopped; the same command continues.
+    """
+    seed = recipe.generate.seed
+    out = Path(recipe.output or Path("runs") / f"{name}-{run_start.identity(recipe.source, seed)}").expanduser()
+    _refuse_unless_ours(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with stoppable(), alone(out, f"{out}: another process works here"), resumable(lambda: f"stopped; {STAYS}"):
+        text = resolved(recipe.model_copy(update={"output": str(out)}))
+        _write(out / "recipe.yaml", text)
+        book = Book(out, say)
+        arms = Arms(recipe, name, out, text, say)
+        captioners = Captioners(recipe, out, book, say)
+        captioners.make(member for row in arms.rows for member in row.arm.members)
+        maker = Maker(recipe, out, say, show)
+        for batch in arms.batches:
+            with book.part(f"captions {batch.called}".rstrip()):
+                arms.drawn(batch, maker.draw(batch, captioners))
+        arms.cost(book)
+        with book.part("measure"):
+            arms.measure()
+        if recipe.probe is not None and arms.to_probe:
+            probe_arms(recipe, arms, maker, book, say)
+        return AblateRun(out, out / TABLE, arms.ablation(), arms.failed)
+
+
+def _refuse_unless_ours(out: Path) -> None:
+    """Raise UserError where the folder holds something that is no ablation."""
+    there = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()
+    file = out / "recipe.yaml"
+    if there and not (file.is_file() and "job: ablate" in file.read_text(encoding="utf-8").splitlines()):
+        raise UserError(f"{out}: the folder is not empty and holds no ablation; name another output")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"output {out}: a file stands where a folder is needed; name another output")
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_suffix(".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)

@@ -1,4 +1,4 @@
-"""What `captioners ablate` can be told: captioners, arms, images, teachers, the probe, and what is declared before it."""
+"""What `captioners ablate` can be told: captioners, arms, images, teachers, the probe, and what is claimed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from captioners.executors.options import AnyExecutor, LocalOptions
 from captioners.images.decode import AnyProfile
 from captioners.jobs.recipes.arms import AXES, DECODING, AblatedCaptioner, Arm, ArmMember, Grid, Trained, axes_of
 from captioners.jobs.recipes.generate import LONGEST_NAME
+from captioners.jobs.recipes.probe import Declare, ProbeOptions
 from captioners.jobs.recipes.reinforce import ImageAugmentation
 from captioners.reinforcement.teacher_options import TeacherOptions
 from captioners.text.flags import Rules
@@ -78,18 +79,18 @@ class Row:
 
 @job_recipes.register("ablate")
 class AblateRecipe(Options):
-    """Ablate captions: make, measure and probe what captioners, numbers and decodings give; the same command resumes."""
+    """Compare captions by what captioners, numbers and decodings give; the same command resumes."""
 
     job: Literal["ablate"] = "ablate"
     source: AnySource
     """The images that all arms caption."""
     captioners: dict[CaptionerName, AblatedCaptioner] = Field(min_length=1)
     """By a name for the arms: what a member of `generate` may name, or `{finetune: RECIPE, changes: {...}}`."""
-    arms: dict[str, Arm] = {}
+    arms: dict[str, Arm] = Field({})
     """What is compared, by name."""
     grid: Grid | None = None
     """Further arms: the combinations of axes."""
-    exclude: list[dict[str, str | int]] = []
+    exclude: list[dict[str, str | int]] = Field([])
     """Combinations of the grid that are left out, by some of its axes: `{captioner: short, draws: 10}`."""
     decoding: Decoding = Sample(top_p=0.9)
     """How tokens are chosen, where a member or the grid does not say otherwise."""
@@ -97,6 +98,19 @@ class AblateRecipe(Options):
     """How captions are drawn."""
     reinforce: Reinforcing = Reinforcing()
     """How they are embedded."""
+    references: str | None = None
+    """Captions that people wrote, for CIDEr-D and the like: a path, a source as in a recipe, or `own`, what came with
+    the images."""
+    clip: str | None = operation(None, min_length=1)
+    """A frozen model of two towers that judges captions: an open_clip `MODEL/TAG`, `local-dir:DIR`."""
+    all_metrics: bool = operation(False)
+    """Measure by every metric, not by the default bundle alone."""
+    probe: ProbeOptions | None = ProbeOptions()
+    """The students, as in recipes of `probe`; `null`: captions are measured alone."""
+    declare: Declare = operation(Declare())
+    """What is claimed, kept when the first student begins; what is changed later stands on the page."""
+    gallery: int = operation(12, ge=0)
+    """Images on the page with every arm's captions."""
     allow_noncommercial: bool = False
     """Allow weights whose licence forbids commercial use."""
     output: str | None = operation(None)
@@ -120,14 +134,27 @@ class AblateRecipe(Options):
         for one in self.exclude:
             for axis in one:
                 if axis not in AXES:
-                    raise ValueError(f"exclude: the grid has no axis '{axis}'.{near(axis, AXES)} It has: {', '.join(AXES)}")
+                    raise ValueError(
+                        f"exclude: the grid has no axis '{axis}'.{near(axis, AXES)} It has: {', '.join(AXES)}"
+                    )
         rows = self.rows()
         if not any(row.arm.members for row in rows.values()):
             raise ValueError("arms: none has members, so there are no captions to compare; say arms: or grid:")
+        self._check_probe(rows)
         for row in rows.values():
             for member in row.arm.members:
                 _check_member(row.name, member, self.captioners)
         return self
+
+    def _check_probe(self, rows: Mapping[str, Row]) -> None:
+        probe = self.probe
+        if probe is not None and (probe.declare != Declare() or probe.output is not None):
+            raise ValueError("probe: declare and output stand at the top of an ablation")
+        for name in (name for pair in self.declare.contrasts for name in pair):
+            if name not in rows:
+                raise ValueError(
+                    f"declare.contrasts: no arm is named {name!r}.{near(name, rows)} Arms: {', '.join(rows)}"
+                )
 
     def rows(self) -> dict[str, Row]:
         """Return every arm by its name, those written out first.

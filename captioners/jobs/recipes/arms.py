@@ -85,7 +85,7 @@ class ArmMember(Options):
 class Arm(Options):
     """A set of captions of each image."""
 
-    members: list[ArmMember] = []
+    members: list[ArmMember] = Field([])
     """Who makes them; none: the captions that came with the images, alone."""
     rules: Rules | None = None
     """Which captions are drawn anew, where it is not as `generate.rules` says."""
@@ -94,9 +94,9 @@ class Arm(Options):
 class Grid(Options):
     """Axes; each combination of their values is an arm."""
 
-    captioners: list[str] = []
+    captioners: list[str] = Field([])
     """One captioner an arm; which set they were fine-tuned on, and at which context, makes them different ones."""
-    ensembles: dict[str, list[str]] = {}
+    ensembles: dict[str, list[str]] = Field({})
     """Further values of that axis: several captioners in an arm, each with as many draws."""
     decodings: dict[str, Decoding] = Field({DECODING: Sample(top_p=0.9)}, min_length=1)
     """By a name for the table; absent: the recipe's `decoding`."""
@@ -104,9 +104,9 @@ class Grid(Options):
     """Captions of each image by each captioner."""
     context_lengths: list[Context] = Field([None], min_length=1)
     """Token slots of captions; `null`: the captioner's own."""
-    rules: dict[str, Rules] = {}
+    rules: dict[str, Rules] = Field({})
     """By a name for the table; none: `generate.rules`."""
-    captioner_seeds: list[Seed] = []
+    captioner_seeds: list[Seed] = Field([])
     """Seeds that captioners are fine-tuned with; none: as their recipes say."""
 
     def arms(self, exclude: Sequence[Mapping[str, str | int]]) -> Iterator[tuple[str, Arm, dict[str, str]]]:
@@ -121,7 +121,12 @@ class Grid(Options):
             if any(all(str(at[axis]) == str(value) for axis, value in one.items()) for one in exclude):
                 continue
             voice, how, draws, context, rule, seed = values
-            said = {"decoding": self.decodings[how], "draws": draws, "context_length": context, "captioner_seed": seed}
+            said: dict[str, Any] = {
+                "decoding": self.decodings[how],
+                "draws": draws,
+                "context_length": context,
+                "captioner_seed": seed,
+            }
             arm = Arm(members=[ArmMember(captioner=one, **said) for one in voices[voice]], rules=rules[rule])
             words = [_WORDS[axis].format(at[axis]) for axis, vary in zip(AXES, varies, strict=True) if vary]
             yield " ".join(words), arm, {axis: str(value) for axis, value in at.items() if value not in (None, "")}
