@@ -6,7 +6,7 @@ from pathlib import Path
 from captioners.core.run_dir import RunDir
 from captioners.data.caption_sets import CaptionSet, Part
 from captioners.data.drawn_scene import NOTICE
-from captioners.jobs.ablate import found
+from captioners.jobs.ablate import folder, found
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.declared import declared
 from captioners.jobs.ablate.found import Progress
@@ -59,13 +59,13 @@ class Arms:
 
     def batch_of(self, row: Row) -> Batch:
         """Return the batch that an arm's captions are drawn in; of one without captions, the first."""
-        return batch_of(self._recipe, row.arm, self.batches) if row.arm.members else self.batches[0]
+        return batch_of(self._recipe, row, self.batches) if row.members else self.batches[0]
 
     def drawn(self, batch: Batch, refused: Mapping[str, str]) -> None:
         """Take note of what could not be had of a batch: the arms that need it fail."""
         self._refused[batch.called] = refused
         for row in self.rows:
-            reasons = [refused[one.layer] for one in row.arm.members if one.layer in refused]
+            reasons = [refused[one.layer] for one in row.members if one.layer in refused]
             if reasons and self.batch_of(row) is batch:
                 self.fail(row, reasons[0])
         self.write()
@@ -80,23 +80,23 @@ class Arms:
         """Take note of what each arm's captions cost: its captioners' training, and its share of the drawing."""
         for row in self.rows:
             batch = self.batch_of(row)
-            drawing = book.seconds(f"captions {batch.called}".rstrip()) or 0.0
+            drawing = book.seconds(batch.part) or 0.0
             drawn = sum(one.draws for one in batch.members.values())
-            share = drawing * sum(one.draws for one in row.arm.members) / max(1, drawn)
-            training = sum(book.seconds(f"captioner {name}") or 0.0 for name in {m.trained for m in row.arm.members})
+            share = drawing * row.m / max(1, drawn)
+            training = sum(book.seconds(f"captioner {name}") or 0.0 for name in {m.trained for m in row.members})
             if row.name not in self.failed:
                 self._progress[row.name].seconds = training + share
 
     def measure(self) -> None:
         """Measure every arm's captions, by themselves and at one number for all."""
-        sets = {row.name: self._set(row) for row in self.to_probe if row.arm.members}
+        sets = {row.name: self._set(row) for row in self.to_probe if row.members}
         for number, (name, one) in enumerate(sets.items(), start=1):
             table = self._measured([one])
             self._progress[name].own = table.rows[0]
             self._say(f"  arm {number} of {len(sets)}, {name}: {_words(table)}")
             self.write()
-        several = [one for name, one in sets.items() if _captions(self._progress[name].row) > 1]
-        if len({_captions(self._progress[one.name].row) for one in several}) > 1:
+        several = [one for name, one in sets.items() if self._progress[name].row.m > 1]
+        if len({self._progress[one.name].row.m for one in several}) > 1:
             for row in self._measured(several).rows:
                 self._progress[row.name].equal = row
         self._gallery = gallery(list(sets.values()), self._recipe.gallery)
@@ -111,7 +111,7 @@ class Arms:
 
     def _set(self, row: Row) -> CaptionSet:
         run = str(self.batch_of(row).folder(self._out))
-        return CaptionSet(row.name, tuple(Part(run, one.layer, one.draws) for one in row.arm.members))
+        return CaptionSet(row.name, tuple(Part(run, one.layer, one.draws) for one in row.members))
 
     def probed(self, results: Sequence[Result], contrasts: Sequence[Contrast], upto: Sequence[Row]) -> None:
         """Take note of what students have come to; those arms are done."""
@@ -165,15 +165,8 @@ class Arms:
         }
 
     def write(self) -> None:
-        """Write `ablation.json`, whole or not at all."""
-        file = self._out / found.TABLE
-        draft = file.with_suffix(".part")
-        draft.write_bytes(self.ablation().as_json())
-        draft.replace(file)
-
-
-def _captions(row: Row) -> int:
-    return sum(one.draws for one in row.arm.members)
+        """Write `ablation.json`."""
+        folder.write(self._out / folder.TABLE, self.ablation().as_json())
 
 
 def _words(table: MeasureTable) -> str:

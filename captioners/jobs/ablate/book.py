@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from captioners.core.errors import UserError
+from captioners.jobs.ablate.folder import write
 
 
 class Book:
@@ -33,10 +34,14 @@ class Book:
         """Return how long a part took, over all starts; None where it never began."""
         return self._seconds.get(part)
 
+    def all(self) -> Iterator[tuple[str, float]]:
+        """Yield every part with its seconds."""
+        yield from self._seconds.items()
+
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
+    def part(self, name: str, said: str = "") -> Iterator[None]:
         """Say that a part begins; add the time that it takes to that of earlier starts, also if it is stopped."""
-        self._say(name)
+        self._say(said or name)
         began = time.perf_counter()
         try:
             yield
@@ -47,6 +52,4 @@ class Book:
         self._say(f"  {took:,.0f} s")
 
     def _write(self) -> None:
-        draft = self._file.with_suffix(".part")
-        draft.write_text(json.dumps({"seconds": self._seconds}, indent=1) + "\n", encoding="utf-8")
-        draft.replace(self._file)
+        write(self._file, json.dumps({"seconds": self._seconds}, indent=1) + "\n")

@@ -9,7 +9,7 @@ from captioners.core.options import meaning_of
 from captioners.core.recipe import read_options
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.recipes.ablate import AblateRecipe
-from captioners.jobs.recipes.arms import ArmMember, Trained
+from captioners.jobs.recipes.arms import Drawing, Trained
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.train.job import train
 from captioners.kinds.kind import KindOptions
@@ -29,9 +29,9 @@ class Captioners:
     def __init__(self, recipe: AblateRecipe, out: Path, book: Book, say: Callable[[str], None]) -> None:
         self._recipe, self._out, self._book, self._say = recipe, out, book, say
         self.failed: dict[str, str] = {}
-        """`ArmMember.trained` -> why it cannot be had."""
+        """`Drawing.trained` -> why it cannot be had."""
 
-    def make(self, members: Iterable[ArmMember]) -> None:
+    def make(self, members: Iterable[Drawing]) -> None:
         """Fine-tune what is missing; who cannot be is in `failed`, and the others go on.
 
         Raises InterruptedRunError where a training was stopped; the same command continues it.
@@ -48,7 +48,7 @@ class Captioners:
                 self.failed[name] = f"captioner {name}: {error}"
                 self._say(f"  {self.failed[name]}")
 
-    def of(self, member: ArmMember) -> str | KindOptions:
+    def of(self, member: Drawing) -> str | KindOptions:
         """Return what a member of `generate` names."""
         given = self._recipe.captioners[member.captioner]
         return str(folder_of(self._out, member.trained) / "captioner") if isinstance(given, Trained) else given
@@ -78,7 +78,7 @@ def folder_of(out: Path, trained: str) -> Path:
     return out / "captioners" / trained
 
 
-def finetune_recipe(given: Trained, member: ArmMember, folder: Path) -> FinetuneRecipe:
+def finetune_recipe(given: Trained, member: Drawing, folder: Path) -> FinetuneRecipe:
     """Return the recipe that a captioner is fine-tuned by; raise UserError for one that is none, or a wrong change."""
     changes = {**given.changes, "output": str(folder)}
     if member.captioner_seed is not None:

@@ -1,7 +1,7 @@
 """The captions of an ablation: drawn once for all arms, exported as captioned shards, and embedded by teachers."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captioners.core.errors import UserError
@@ -14,7 +14,7 @@ from captioners.jobs.ablate.layers import Batch, digest_of
 from captioners.jobs.export.job import export_run
 from captioners.jobs.generate.job import generate
 from captioners.jobs.recipes.ablate import AblateRecipe
-from captioners.jobs.recipes.arms import ArmMember
+from captioners.jobs.recipes.arms import Drawing
 from captioners.jobs.recipes.export import ExportRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
@@ -79,7 +79,9 @@ class Maker:
     def reinforce(self, source: WebdatasetOptions, teachers: Sequence[TeacherOptions]) -> Path:
         """Return the folder of reinforced shards, made if they are not there yet."""
         asked = self.recipe.reinforce
-        fields = {name: getattr(asked, name) for name in type(asked).model_fields if name != "teachers"}
+        fields = {
+            name: getattr(asked, name) for name in type(asked).model_fields if name not in ("teachers", "oracle_steps")
+        }
         recipe = ReinforceRecipe(
             source=source, teachers=list(teachers), allow_noncommercial=self.recipe.allow_noncommercial, **fields
         )
@@ -88,12 +90,12 @@ class Maker:
         reinforce(recipe.model_copy(update={"output": str(folder)}), say=self._indented, show=self.show)
         return folder / "shards"
 
-    def _most(self, run: Path, name: str, member: ArmMember) -> ArmMember:
+    def _most(self, run: Path, name: str, member: Drawing) -> Drawing:
         """Return a member with as many draws as the run has of it already, where those are more."""
         there = {layer.name: layer.draws for layer in RunDir(run).layers()}
-        return member.model_copy(update={"draws": max(member.draws, there.get(name, 0))})
+        return replace(member, draws=max(member.draws, there.get(name, 0)))
 
-    def _generate(self, batch: Batch, captioners: Captioners, members: Mapping[str, ArmMember]) -> None:
+    def _generate(self, batch: Batch, captioners: Captioners, members: Mapping[str, Drawing]) -> None:
         if not members:
             return
         asked, run = self.recipe.generate, batch.folder(self.out)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from captioners.core.errors import UserError
+from captioners.jobs.ablate.folder import write
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.report.ablation import Change, Declared
 
@@ -26,7 +27,7 @@ def declare(recipe: AblateRecipe, folder: Path) -> Declared:
     file, now = folder / FILE, datetime.now(UTC).isoformat(timespec="seconds")
     said = _said(recipe)
     if not file.is_file():
-        _write(file, {"declared": said, "sha256": digest_of(said), "when": now, "changes": []})
+        _keep(file, {"declared": said, "sha256": digest_of(said), "when": now, "changes": []})
     kept = _read(file)
     new = [
         {"what": what, "before": _words(before), "after": _words(after), "when": now}
@@ -35,7 +36,7 @@ def declare(recipe: AblateRecipe, folder: Path) -> Declared:
     if new:
         kept["changes"] += new
         kept["last"] = said
-        _write(file, kept)
+        _keep(file, kept)
     return _as_value(kept)
 
 
@@ -102,7 +103,5 @@ def _read(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: damaged, so nobody knows what was declared; restore it") from None
 
 
-def _write(file: Path, kept: Mapping[str, Any]) -> None:
-    draft = file.with_suffix(".part")
-    draft.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(file)
+def _keep(file: Path, kept: Mapping[str, Any]) -> None:
+    write(file, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")

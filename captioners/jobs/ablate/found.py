@@ -21,8 +21,6 @@ from captioners.metrics.correlations import correlations
 from captioners.metrics.metric import Metric
 from captioners.report.ablation import Arm, Cell, Column, Contrast, Correlation, Group, Member, Saturation, Status
 
-TABLE = "ablation.json"
-"""The file that all of it stands in."""
 AT_OWN: tuple[Group, ...] = ("truth", "quality", "length")
 """Groups whose numbers stand at an arm's own number of captions."""
 _GROUPS: Mapping[str, Group] = {
@@ -70,7 +68,7 @@ def columns(metrics: Iterable[Metric]) -> tuple[Column, ...]:
 
 def arm_of(progress: Progress, metrics: Sequence[Metric]) -> Arm:
     """Return an arm's row of the table."""
-    members = progress.row.arm.members
+    members = progress.row.members
     return Arm(
         name=progress.row.name,
         members=tuple(
@@ -79,7 +77,7 @@ def arm_of(progress: Progress, metrics: Sequence[Metric]) -> Arm:
         axes=progress.row.axes,
         status=progress.status,
         reason=progress.reason,
-        m=sum(one.draws for one in members) or None,
+        m=progress.row.m or None,
         seconds=progress.seconds,
         cells={one.name: cell for one in metrics if (cell := _cell(progress, one)) is not None},
         probe=probe_of(progress.results),
@@ -168,9 +166,9 @@ def saturation_of(found: Sequence[Progress], metrics: Sequence[Metric]) -> tuple
     lines: dict[str, dict[int, MeasureRow]] = {}
     for one in found:
         if one.own is not None:
-            rules = one.row.arm.rules
-            who = " + ".join(member.layer for member in one.row.arm.members)
-            lines.setdefault(who if rules is None else f"{who}, {one.row.name}", {})[one.own.m] = one.own
+            who = " + ".join(member.layer for member in one.row.members)
+            rules = one.row.axes.get("rules", "")
+            lines.setdefault(f"{who}, {rules}" if rules else who, {})[one.own.m] = one.own
     return tuple(
         Saturation(
             name=name,

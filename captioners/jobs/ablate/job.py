@@ -19,17 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioners.core.errors import UserError
-from captioners.core.processes import LOCK, alone
+from captioners.core.processes import alone
 from captioners.core.progress import Progress
 from captioners.core.recipe import resolved
 from captioners.core.stopping import STAYS, resumable, stoppable
-from captioners.data import run_start
+from captioners.jobs.ablate import folder
 from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.captioners import Captioners
 from captioners.jobs.ablate.captions import Maker
-from captioners.jobs.ablate.found import TABLE
 from captioners.jobs.ablate.students import probe_arms
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.report.ablation import Ablation
@@ -64,40 +62,22 @@ def ablate(
         UserError: the folder holds something else, or another process works in it.
         NeedsLookError: too many images cannot be read. InterruptedRunError: stopped; the same command continues.
     """
-    seed = recipe.generate.seed
-    out = Path(recipe.output or Path("runs") / f"{name}-{run_start.identity(recipe.source, seed)}").expanduser()
-    _refuse_unless_ours(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = folder.output_of(recipe, name)
+    folder.make(out)
     with stoppable(), alone(out, f"{out}: another process works here"), resumable(lambda: f"stopped; {STAYS}"):
         text = resolved(recipe.model_copy(update={"output": str(out)}))
-        _write(out / "recipe.yaml", text)
+        folder.write(out / folder.RECIPE, text)
         book = Book(out, say)
         arms = Arms(recipe, name, out, text, say)
         captioners = Captioners(recipe, out, book, say)
-        captioners.make(member for row in arms.rows for member in row.arm.members)
+        captioners.make(member for row in arms.rows for member in row.members)
         maker = Maker(recipe, out, say, show)
         for batch in arms.batches:
-            with book.part(f"captions {batch.called}".rstrip()):
+            with book.part(batch.part):
                 arms.drawn(batch, maker.draw(batch, captioners))
         arms.cost(book)
         with book.part("measure"):
             arms.measure()
         if recipe.probe is not None and arms.to_probe:
             probe_arms(recipe, arms, maker, book, say)
-        return AblateRun(out, out / TABLE, arms.ablation(), arms.failed)
-
-
-def _refuse_unless_ours(out: Path) -> None:
-    """Raise UserError where the folder holds something that is no ablation."""
-    there = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()
-    file = out / "recipe.yaml"
-    if there and not (file.is_file() and "job: ablate" in file.read_text(encoding="utf-8").splitlines()):
-        raise UserError(f"{out}: the folder is not empty and holds no ablation; name another output")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"output {out}: a file stands where a folder is needed; name another output")
-
-
-def _write(file: Path, text: str) -> None:
-    draft = file.with_suffix(".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
+        return AblateRun(out, out / folder.TABLE, arms.ablation(), arms.failed)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from captioners.core.errors import CaptionersError, InterruptedRunError
+from captioners.jobs.ablate import folder
 from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.captions import Maker
 from captioners.jobs.ablate.declared import declare
-from captioners.jobs.ablate.layers import keys_of
 from captioners.jobs.probe.job import probe
 from captioners.jobs.probe.teacher import train_teacher
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
@@ -22,7 +22,7 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
     Raises InterruptedRunError where something was stopped; the same command continues.
     """
     rows = arms.to_probe
-    wanted = {arms.batch_of(row).called: arms.batch_of(row) for row in rows if row.arm.members}
+    wanted = {arms.batch_of(row).called: arms.batch_of(row) for row in rows if row.members}
     if not wanted:
         return
     with book.part("teachers"):
@@ -35,7 +35,7 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
     declare(recipe, maker.out)
     done: list[Row] = []
     for number, row in enumerate(rows, start=1):
-        with book.part(f"probe, arm {number} of {len(rows)}: {row.name}"):
+        with book.part(f"{folder.STUDENTS}{row.name}", f"students of arm {number} of {len(rows)}, {row.name}"):
             asked = probe_recipe(recipe, arms, [*done, row], shards, maker.out, last=number == len(rows))
             try:
                 run = probe(asked, lambda line: say(f"  {line}"))
@@ -54,9 +54,9 @@ def teachers_of(recipe: AblateRecipe, out: Path, say: Callable[[str], None]) -> 
     asked = recipe.reinforce.teachers
     if asked != "oracle":
         return asked
-    assert recipe.probe is not None
-    folder = train_teacher(recipe.probe, out / "teacher", lambda line: say(f"  {line}"))
-    return [TeacherOptions(name=f"local-dir:{folder}")]
+    steps = recipe.reinforce.oracle_steps
+    where = train_teacher(out / folder.TEACHER, steps=steps, say=lambda line: say(f"  {line}"))
+    return [TeacherOptions(name=f"local-dir:{where}")]
 
 
 def probe_recipe(
@@ -72,17 +72,19 @@ def probe_recipe(
         **fields
         | {
             "shards": [str(shards[first])],
-            "arms": {row.name: _arm(recipe, arms, row, shards, first) for row in rows},
+            "arms": {row.name: _arm(arms, row, shards, first) for row in rows},
             "declare": recipe.declare.model_copy(update={"contrasts": pairs}),
             "sanity": recipe.probe.sanity and last,
-            "output": str(out / "probe"),
+            "output": str(out / folder.PROBE),
         }
     )
 
 
-def _arm(recipe: AblateRecipe, arms: Arms, row: Row, shards: Mapping[str, Path], first: str) -> Arm:
-    called = arms.batch_of(row).called if row.arm.members else first
+def _arm(arms: Arms, row: Row, shards: Mapping[str, Path], first: str) -> Arm:
+    """Return the table of captions of an arm: keys of captioned shards, and the first how many captions of each."""
+    batch = arms.batch_of(row)
+    own = row.members and batch.called != first
     return Arm(
-        captions=dict(keys_of(recipe, row.arm, arms.batches)),
-        shards=[] if called == first else [str(shards[called])],
+        captions={batch.key(one.layer): one.draws for one in row.members},
+        shards=[str(shards[batch.called])] if own else [],
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from captioners.data.choices import AnySource
 from captioners.decoding.values import Decoding, Sample
 from captioners.executors.options import AnyExecutor, LocalOptions
 from captioners.images.decode import AnyProfile
-from captioners.jobs.recipes.arms import AXES, DECODING, AblatedCaptioner, Arm, ArmMember, Grid, Trained, axes_of
+from captioners.jobs.recipes.arms import AXES, AblatedCaptioner, Arm, Drawing, Grid, Trained, axes_of
 from captioners.jobs.recipes.generate import LONGEST_NAME
 from captioners.jobs.recipes.probe import Declare, ProbeOptions
 from captioners.jobs.recipes.reinforce import ImageAugmentation
@@ -52,6 +52,8 @@ class Reinforcing(Working):
 
     teachers: list[TeacherOptions] | Literal["oracle"] = "oracle"
     """The ensemble; `oracle` trains one on what the drawn world's voices say: a ceiling, and no download."""
+    oracle_steps: int = Field(1000, ge=1)
+    """Steps of 128 scenes that the oracle is trained for."""
     n_aug: int = Field(4, ge=1)
     """Augmentations of each picture."""
     image_augmentation: ImageAugmentation = ImageAugmentation()
@@ -73,8 +75,15 @@ class Row:
     """One arm by its name, and what it differs in from others."""
 
     name: str
-    arm: Arm
+    members: tuple[Drawing, ...]
+    """None of them: the captions that came with the images, alone."""
+    rules: Rules
     axes: Mapping[str, str]
+
+    @property
+    def m(self) -> int:
+        """Captions of an image."""
+        return sum(one.draws for one in self.members)
 
 
 @job_recipes.register("ablate")
@@ -116,19 +125,6 @@ class AblateRecipe(Options):
     output: str | None = operation(None)
     """The run's folder; below `runs/` when absent."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _with_decoding(cls, given: Any) -> Any:
-        """Write the recipe's decoding into what says none."""
-        if not isinstance(given, dict) or "decoding" not in given:
-            return given
-        grid, arms = given.get("grid"), given.get("arms")
-        if isinstance(grid, dict):
-            grid = {"decodings": {DECODING: given["decoding"]}, **grid}
-        if isinstance(arms, dict):
-            arms = {name: _filled(arm, given["decoding"]) for name, arm in arms.items()}
-        return {**given, **{name: value for name, value in (("grid", grid), ("arms", arms)) if value is not None}}
-
     @model_validator(mode="after")
     def _fits_together(self) -> "AblateRecipe":
         for one in self.exclude:
@@ -138,11 +134,11 @@ class AblateRecipe(Options):
                         f"exclude: the grid has no axis '{axis}'.{near(axis, AXES)} It has: {', '.join(AXES)}"
                     )
         rows = self.rows()
-        if not any(row.arm.members for row in rows.values()):
+        if not any(row.members for row in rows.values()):
             raise ValueError("arms: none has members, so there are no captions to compare; say arms: or grid:")
         self._check_probe(rows)
         for row in rows.values():
-            for member in row.arm.members:
+            for member in row.members:
                 _check_member(row.name, member, self.captioners)
         return self
 
@@ -162,29 +158,28 @@ class AblateRecipe(Options):
         Raises:
             ValueError: two have one name, or the grid makes an arm that cannot be.
         """
-        found = {name: Row(name, arm, axes_of(arm, self.captioners)) for name, arm in self.arms.items()}
+        found = {name: self._row(name, arm, {}) for name, arm in self.arms.items()}
         for name, arm, axes in self.grid.arms(self.exclude) if self.grid is not None else ():
             if name in found:
                 raise ValueError(f"grid: makes an arm '{name}', which arms: has already; give that another name")
-            found[name] = Row(name, arm, {**axes_of(arm, self.captioners), **axes})
+            found[name] = self._row(name, arm, axes)
         return found
 
-
-def _filled(arm: Any, decoding: Any) -> Any:
-    """Return what a recipe says of an arm, the decoding in each member that has none; what is no arm as it is."""
-    members = arm.get("members") if isinstance(arm, dict) else None
-    if not isinstance(members, list):
-        return arm
-    return {**arm, "members": [{"decoding": decoding, **one} if isinstance(one, dict) else one for one in members]}
+    def _row(self, name: str, arm: Arm, axes: Mapping[str, str]) -> Row:
+        members = tuple(one.drawing(self.decoding) for one in arm.members)
+        rules = self.generate.rules if arm.rules is None else arm.rules
+        return Row(name, members, rules, {**axes_of(members, self.captioners), **axes})
 
 
-def _check_member(arm: str, member: ArmMember, captioners: Mapping[str, object]) -> None:
+def _check_member(arm: str, member: Drawing, captioners: Mapping[str, object]) -> None:
     if member.captioner not in captioners:
         known = ", ".join(captioners)
         raise ValueError(
             f"arm '{arm}': no captioner is named '{member.captioner}'.{near(member.captioner, captioners)} "
             f"captioners: has {known}"
         )
+    if member.problem is not None:
+        raise ValueError(f"arm '{arm}': {member.problem}")
     if len(member.layer) > LONGEST_NAME:
         raise ValueError(f"arm '{arm}': '{member.layer}' is too long for a member's name; call the captioner shorter")
     if member.captioner_seed is not None and not isinstance(captioners[member.captioner], Trained):

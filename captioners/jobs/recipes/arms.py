@@ -1,20 +1,19 @@
 """What an ablation compares: arms, each of some captions, written out or as the combinations of a grid's axes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from captioners.core.options import Options
-from captioners.decoding.values import Decoding, Sample, draws_problem
+from captioners.decoding.values import Beam, Decoding, Sample, draws_problem
 from captioners.jobs.recipes.caption import CONTEXT_NAMES, context_problem
 from captioners.jobs.recipes.generate import decoding_name
 from captioners.kinds.choices import AnyCaptioner
 from captioners.text.flags import Rules
 
-DECODING = "as all"
-"""What the recipe's own decoding is called on the grid's axis."""
 GROUND_TRUTH = "ground truth"
 """What the captions of an arm without members are called."""
 
@@ -50,25 +49,15 @@ else:
     ]
 
 
-class ArmMember(Options):
-    """A captioner of an arm, its decoding, and how many captions of each image it adds."""
+@dataclass(frozen=True)
+class Drawing:
+    """Captions of each image by one captioner: a member of an arm, with everything said."""
 
-    captioner: str = Field(min_length=1)
-    """One of the recipe's `captioners`, by its name there."""
-    decoding: Decoding = Sample(top_p=0.9)
-    """How tokens are chosen (`captioners list decodings`)."""
-    draws: Draws = 5
-    """Captions of each image: the first so many of those that are drawn for all arms together."""
-    context_length: Context = None
-    """Token slots of its captions; absent: the captioner's own. What it is fine-tuned at, its recipe says."""
-    captioner_seed: Seed | None = None
-    """Seed that the captioner is fine-tuned with; absent: its recipe's."""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "ArmMember":
-        if problem := draws_problem(self.decoding, self.draws) or context_problem(self.decoding, self.context_length):
-            raise ValueError(problem)
-        return self
+    captioner: str
+    decoding: Sample | Beam
+    draws: int
+    context_length: int | None
+    captioner_seed: int | None
 
     @property
     def trained(self) -> str:
@@ -80,6 +69,30 @@ class ArmMember(Options):
         """What its captions are called, whatever their number; another name for all that changes a caption."""
         context = "" if self.context_length is None else f"_context-{self.context_length}"
         return f"{self.trained}.{decoding_name(self.decoding)}{context}"
+
+    @property
+    def problem(self) -> str | None:
+        """Say why no captioner could draw so, or None."""
+        return draws_problem(self.decoding, self.draws) or context_problem(self.decoding, self.context_length)
+
+
+class ArmMember(Options):
+    """A captioner of an arm, its decoding, and how many captions of each image it adds."""
+
+    captioner: str = Field(min_length=1)
+    """One of the recipe's `captioners`, by its name there."""
+    decoding: Decoding | None = None
+    """How tokens are chosen (`captioners list decodings`); absent: as the recipe's `decoding` says."""
+    draws: Draws = 5
+    """Captions of each image: the first so many of those that are drawn for all arms together."""
+    context_length: Context = None
+    """Token slots of its captions; absent: the captioner's own. What it is fine-tuned at, its recipe says."""
+    captioner_seed: Seed | None = None
+    """Seed that the captioner is fine-tuned with; absent: its recipe's."""
+
+    def drawing(self, decoding: Sample | Beam) -> Drawing:
+        """Return it with a decoding where it says none."""
+        return Drawing(self.captioner, self.decoding or decoding, self.draws, self.context_length, self.captioner_seed)
 
 
 class Arm(Options):
@@ -98,8 +111,8 @@ class Grid(Options):
     """One captioner an arm; which set they were fine-tuned on, and at which context, makes them different ones."""
     ensembles: dict[str, list[str]] = Field({})
     """Further values of that axis: several captioners in an arm, each with as many draws."""
-    decodings: dict[str, Decoding] = Field({DECODING: Sample(top_p=0.9)}, min_length=1)
-    """By a name for the table; absent: the recipe's `decoding`."""
+    decodings: dict[str, Decoding] = Field({})
+    """By a name for the table; none: the recipe's `decoding`."""
     draws: list[Draws] = Field([5], min_length=1)
     """Captions of each image by each captioner."""
     context_lengths: list[Context] = Field([None], min_length=1)
@@ -112,9 +125,10 @@ class Grid(Options):
     def arms(self, exclude: Sequence[Mapping[str, str | int]]) -> Iterator[tuple[str, Arm, dict[str, str]]]:
         """Yield each combination's name (the values of the axes that vary), arm, and axes, without those excluded."""
         voices = {name: [name] for name in self.captioners} | self.ensembles
+        decodings: dict[str, Sample | Beam | None] = {**self.decodings} or {"": None}
         rules: dict[str, Rules | None] = {**self.rules} or {"": None}
         seeds: list[int | None] = [*self.captioner_seeds] or [None]
-        axes = voices, self.decodings, self.draws, self.context_lengths, rules, seeds
+        axes = voices, decodings, self.draws, self.context_lengths, rules, seeds
         varies = [True, *(len(values) > 1 for values in axes[1:])]
         for values in product(*axes):
             at = dict(zip(AXES, values, strict=True))
@@ -122,7 +136,7 @@ class Grid(Options):
                 continue
             voice, how, draws, context, rule, seed = values
             said: dict[str, Any] = {
-                "decoding": self.decodings[how],
+                "decoding": decodings[how],
                 "draws": draws,
                 "context_length": context,
                 "captioner_seed": seed,
@@ -141,22 +155,21 @@ _WORDS = dict.fromkeys(AXES, "{}") | {
 }
 
 
-def axes_of(arm: Arm, captioners: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an arm differs in from others, for the table: its captioners, their sets, decodings and draws."""
-    members = arm.members
+def axes_of(members: Sequence[Drawing], captioners: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an arm differs in from others, for the table: its captioners, their recipes, decodings and draws."""
     if not members:
         return {"captioner": GROUND_TRUTH}
-    tuned = {name: recipe for name, recipe in captioners.items() if isinstance(recipe, Trained)}
+    recipes = {name: given.finetune for name, given in captioners.items() if isinstance(given, Trained)}
     found = {
-        "captioner": _all(member.trained for member in members),
-        "fine-tuned by": _all(tuned[m.captioner].finetune if m.captioner in tuned else "" for m in members),
-        "decoding": _all(decoding_name(member.decoding) for member in members),
-        "draws": _all(str(member.draws) for member in members),
-        "context length": _all("" if m.context_length is None else str(m.context_length) for m in members),
+        "captioner": _all(one.trained for one in members),
+        "fine-tuned by": _all(recipes.get(one.captioner, "") for one in members),
+        "decoding": _all(decoding_name(one.decoding) for one in members),
+        "draws": _all(str(one.draws) for one in members),
+        "context length": _all("" if one.context_length is None else str(one.context_length) for one in members),
     }
     return {axis: value for axis, value in found.items() if value}
 
 
-def _all(values: Iterator[str] | Any) -> str:
+def _all(values: Iterable[str]) -> str:
     """Join values that differ, each once, in their order."""
     return ", ".join(dict.fromkeys(value for value in values if value))
