@@ -6,6 +6,7 @@ rules refused is left out, and an image may then have fewer captions than the se
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b, sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from captioners.core.errors import UserError, near
 from captioners.core.layers import Layer
 from captioners.core.run_dir import RunDir, open_run
 from captioners.core.run_units import RunUnits, Unit
+from captioners.data.run_pictures import RunPictures
+from captioners.data.source import Sample
 
 if TYPE_CHECKING:
     import pyarrow
@@ -55,9 +58,10 @@ class CaptionedImage:
     refused: int
 
     @property
-    def id(self) -> bytes:
-        """8 bytes: the same for the same picture under the same key, whatever the run."""
-        return blake2b(f"{self.shard}\0{self.key}\0{self.image_sha256}".encode(), digest_size=8).digest()
+    def id(self) -> int:
+        """64 bits: the same for the same picture under the same key, whatever the run."""
+        name = f"{self.shard}\0{self.key}\0{self.image_sha256}"
+        return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,8 @@ class OpenSet:
         if not given.parts:
             raise UserError(f"{given.name}: a caption set of no parts; name a member at least")
         self.name, self.parts = given.name, given.parts
+        self.first = given.parts[0].run
+        """The first of its runs, as parts name it: where its pictures are looked for, and its measures lie."""
         self.runs: dict[str, RunDir] = {part.run: open_run(part.run) for part in given.parts}
         """As parts name them."""
         self.layers: list[Layer] = [_layer(self.runs[part.run], part) for part in given.parts]
@@ -102,6 +108,17 @@ class OpenSet:
             name: RunUnits(run, {part.member for part in given.parts if part.run == name})
             for name, run in self.runs.items()
         }
+
+    @cached_property
+    def pictures(self) -> RunPictures:
+        """What its captions are of, as the first of its runs found it."""
+        return RunPictures(self.runs[self.first])
+
+    def samples(self, group: Group) -> Iterator[Sample]:
+        """Read the samples of a group again, where the first of its runs found them; raises as `RunPictures` does."""
+        for sample in self.pictures.samples(group.shard, group.start, group.stop):
+            if isinstance(sample, Sample):
+                yield sample
 
     @property
     def m(self) -> int:

@@ -12,7 +12,7 @@ from captioners.jobs.ablate.declared import declared
 from captioners.jobs.ablate.found import Progress
 from captioners.jobs.ablate.gallery import gallery
 from captioners.jobs.ablate.layers import Batch, batch_of, batches
-from captioners.jobs.measure.cells import MeasureOptions, MeasureTable
+from captioners.jobs.measure.cells import MeasureTable
 from captioners.jobs.measure.table import measure_sets
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.metrics.contrasts import Contrast, Result
@@ -103,9 +103,7 @@ class Arms:
         self.write()
 
     def _measured(self, sets: Sequence[CaptionSet]) -> MeasureTable:
-        asked = self._recipe
-        options = MeasureOptions(references=asked.references, clip=asked.clip, all_metrics=asked.all_metrics)
-        table = measure_sets(sets, options)
+        table = measure_sets(sets, self._recipe.measure)
         self._metrics = self._metrics or table.metrics
         return table
 

@@ -14,20 +14,25 @@ from captioners.jobs.measure.cells import Cell as Measured
 from captioners.jobs.measure.cells import MeasureRow
 from captioners.jobs.recipes.ablate import Row
 from captioners.jobs.recipes.generate import decoding_name
-from captioners.metrics import alignment, faithfulness, references
+from captioners.metrics import across_set, alignment, degenerate, faithfulness
 from captioners.metrics.contrasts import Contrast as Tested
 from captioners.metrics.contrasts import Result
 from captioners.metrics.correlations import correlations
+from captioners.metrics.diversity import LENGTH, LENGTH_SPREAD
 from captioners.metrics.metric import Metric
+from captioners.metrics.registry import BUNDLE, REGISTRY, Needs
 from captioners.report.ablation import Arm, Cell, Column, Contrast, Correlation, Group, Member, Saturation, Status
 
-AT_OWN: tuple[Group, ...] = ("truth", "quality", "length")
+AT_OWN: tuple[Group, ...] = ("truth", "quality", "length", "across captioners")
 """Groups whose numbers stand at an arm's own number of captions."""
-_GROUPS: Mapping[str, Group] = {
-    **{one.name: "truth" for one in faithfulness.METRICS},
-    **{one.name: "quality" for one in (*references.METRICS, *alignment.METRICS)},
-    "length": "length",
-    "length spread": "length",
+_LENGTH = (LENGTH.name, LENGTH_SPREAD.name)
+_GROUPS: Mapping[Needs, Group] = {
+    "captions": "within an image",
+    "text encoder": "within an image",
+    "several captioners": "across captioners",
+    "references": "quality",
+    "CLIP": "quality",
+    "drawn scenes": "truth",
 }
 
 
@@ -48,7 +53,14 @@ class Progress:
 
 def group_of(metric: Metric) -> Group:
     """Return where a metric stands on the page."""
-    return _GROUPS.get(metric.name, "within an image")
+    if metric.name in _LENGTH:
+        return "length"
+    if metric in across_set.METRICS:
+        return "across the set"
+    known = REGISTRY.get(metric.name)
+    if metric in degenerate.METRICS or known is None:
+        return "quality"
+    return _GROUPS[known.needs]
 
 
 def columns(metrics: Iterable[Metric]) -> tuple[Column, ...]:
@@ -59,6 +71,7 @@ def columns(metrics: Iterable[Metric]) -> tuple[Column, ...]:
             unit=one.unit,
             better=one.better,
             group=group_of(one),
+            default=one.name in BUNDLE,
             source=one.source,
             version=one.version,
         )

@@ -18,25 +18,6 @@ _FIXED = "\u00a0"  # a space at which no line is broken
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureOptions:
-    """How caption sets are measured."""
-
-    references: str | None = None
-    """What people wrote: a path, a source as in a recipe (`{kind: coco, ...}`), or `own`, what came with the run's own
-    images; None: no metric needs it."""
-    clip: str | None = None
-    """The frozen judge of pictures and captions, as `open_scorer` takes it; None: no metric needs it."""
-    all_metrics: bool = False
-    """Every metric, not the default bundle alone."""
-    common: bool = False
-    """Measure the images that all sets have, where they differ."""
-    seed: int = 0
-    """Of subsets and resamples."""
-    workers: int = 2
-    """Processes."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One number of a row, or why there is none."""
 
@@ -62,7 +43,7 @@ class MeasureRow:
     m: int
     """Captions of an image."""
     images: int
-    """That have so many."""
+    """That were measured; the count of a cell says how many of them its number rests on."""
     cells: Mapping[str, Cell]
     """By the metric's name, for every metric of the table."""
 
@@ -117,19 +98,22 @@ class MeasureTable:
         return {"rows": rows, "metrics": metrics, "notes": list(self.notes), "stamp": dict(self.stamp)}
 
     def as_text(self, width: int = 100) -> str:
-        """Return it for a terminal: metrics down, as many sets side by side as `width` holds, then the notes."""
-        first = [""] + [one.name for one in self.metrics]
-        columns = [_column(row, self.metrics) for row in self.rows]
-        label = max(map(len, ["captions an image", "images", *first]))
+        """Return it for a terminal: metrics down, as many sets side by side as `width` holds, then the notes.
+
+        A metric that no set has a number of stands in the notes alone.
+        """
+        told = [one for one in self.metrics if any(row.cells[one.name].interval for row in self.rows)]
+        columns = [_column(row, told) for row in self.rows]
+        labels = ["", "captions an image", "images", *(one.name for one in told)]
+        label = max(map(len, labels))
         blocks, block = [], list[list[str]]()
         for column in columns:
             if block and label + sum(_wide(one) for one in [*block, column]) > width:
                 blocks.append(block)
                 block = []
             block.append(column)
-        labels = ["", "captions an image", "images", *first[1:]]
-        told = [_lines(labels, one, label) for one in [*blocks, block]]
-        return "\n\n".join([*told, "\n".join(self.notes)]).strip("\n")
+        tables = [_lines(labels, one, label) for one in [*blocks, block]]
+        return "\n\n".join([*tables, "\n".join(self.notes)]).strip("\n")
 
 
 def _column(row: MeasureRow, metrics: Sequence[Metric]) -> list[str]:

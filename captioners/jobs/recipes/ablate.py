@@ -15,6 +15,7 @@ from captioners.executors.options import AnyExecutor, LocalOptions
 from captioners.images.decode import AnyProfile
 from captioners.jobs.recipes.arms import AXES, AblatedCaptioner, Arm, Drawing, Grid, Trained, axes_of
 from captioners.jobs.recipes.generate import LONGEST_NAME
+from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.jobs.recipes.probe import Declare, ProbeOptions
 from captioners.jobs.recipes.reinforce import ImageAugmentation
 from captioners.reinforcement.teacher_options import TeacherOptions
@@ -107,13 +108,8 @@ class AblateRecipe(Options):
     """How captions are drawn."""
     reinforce: Reinforcing = Reinforcing()
     """How they are embedded."""
-    references: str | None = None
-    """Captions that people wrote, for CIDEr-D and the like: a path, a source as in a recipe, or `own`, what came with
-    the images."""
-    clip: str | None = operation(None, min_length=1)
-    """A frozen model of two towers that judges captions: an open_clip `MODEL/TAG`, `local-dir:DIR`."""
-    all_metrics: bool = operation(False)
-    """Measure by every metric, not by the default bundle alone."""
+    measure: MeasureOptions = operation(MeasureOptions())
+    """How captions are measured: `{references: own, clip: ViT-B-32/openai}`."""
     probe: ProbeOptions | None = ProbeOptions()
     """The students, as in recipes of `probe`; `null`: captions are measured alone."""
     declare: Declare = operation(Declare())
