@@ -215,6 +215,8 @@ class Ablation(Options):
     columns: tuple[Column, ...] = ()
     tasks: tuple[str, ...] = ()
     """Of the probe, in order: the primary one first."""
+    task_unit: str = "share"
+    """Of all tasks' values; shares are printed in percent."""
     chance: Mapping[str, float] = {}
     """Task -> what guessing gets, where that is known."""
     arms: tuple[Arm, ...]
@@ -233,7 +235,7 @@ class Ablation(Options):
     """Resolved, as YAML."""
     provenance: Mapping[str, str] = {}
     made_by: str = ""
-    """Version of the package that wrote it."""
+    """Package and version that wrote it."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Ablation":

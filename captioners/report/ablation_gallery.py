@@ -25,6 +25,15 @@ class Said(Options):
     spans: tuple[Span, ...] = ()
     """In order, not overlapping; none where nobody judges."""
 
+    @property
+    def pieces(self) -> list[tuple[str, str]]:
+        """The text in pieces, each with its mark or nothing."""
+        found, at = [], 0
+        for span in self.spans:
+            found += [(self.text[at : span.start], ""), (self.text[span.start : span.stop], str(span.mark))]
+            at = span.stop
+        return [(text, mark) for text, mark in (*found, (self.text[at:], "")) if text]
+
 
 class Seen(Options):
     """One image of the gallery."""
