@@ -1,6 +1,7 @@
 """The arms of an ablation at work: what each has come to, measured, and written down from the first one on."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from captioners.core.run_dir import RunDir
@@ -14,13 +15,17 @@ from captioners.jobs.ablate.gallery import gallery
 from captioners.jobs.ablate.layers import Batch, batch_of, batches
 from captioners.jobs.measure.cells import MeasureTable
 from captioners.jobs.measure.table import measure_sets
+from captioners.jobs.probe.job import ProbeRun
+from captioners.jobs.probe.results import read
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
-from captioners.metrics.contrasts import Contrast, Result
 from captioners.metrics.metric import Metric
 from captioners.report.ablation import Ablation, Arm
 from captioners.report.ablation_gallery import Seen
+from captioners.report.ablation_page import render_ablation
 
 Say = Callable[[str], None]
+CONTROL = "sanity: "
+"""What the names of the probe's own arms begin with."""
 
 
 class Arms:
@@ -37,11 +42,9 @@ class Arms:
         self._progress = {row.name: Progress(row) for row in self.rows}
         self._refused: dict[str, Mapping[str, str]] = {}
         self._metrics: tuple[Metric, ...] = ()
-        self._default: tuple[Metric, ...] = ()
         self._notes: dict[str, None] = {}
         self._gallery: tuple[Seen, ...] = ()
-        self._contrasts: Sequence[Contrast] = ()
-        self._others: list[Result] = []
+        self._run: ProbeRun | None = None
 
     @property
     def failed(self) -> dict[str, str]:
@@ -111,15 +114,15 @@ class Arms:
         run = str(self.batch_of(row).folder(self._out))
         return CaptionSet(row.name, tuple(Part(run, one.layer, one.draws) for one in row.members))
 
-    def probed(self, results: Sequence[Result], contrasts: Sequence[Contrast], upto: Sequence[Row]) -> None:
+    def probed(self, run: ProbeRun, upto: Sequence[Row]) -> None:
         """Take note of what students have come to; those arms are done."""
         for row in upto:
             one = self._progress[row.name]
-            one.results = [result for result in results if result.arm == row.name]
-            if one.results:
-                one.status = "done"
-        self._others = [result for result in results if result.arm not in self._progress]
-        self._contrasts = contrasts
+            one.results = [result for result in run.results if result.arm == row.name]
+            one.status = "done" if one.results else "missing"
+            if row.name in run.failed:
+                self.fail(row, run.failed[row.name])
+        self._run = run
         self.write()
 
     def ablation(self) -> Ablation:
@@ -134,26 +137,43 @@ class Arms:
             name=self._name,
             columns=found.columns(self._metrics),
             tasks=tuple(tasks) if any(arm.probe for arm in arms) else (),
-            arms=(*arms, *self._sanity()),
+            task_unit=found.unit_of(arms),
+            chance={task: value for task, value in self._run.chance.items() if isfinite(value)} if self._run else {},
+            arms=(*arms, *self._controls()),
             declared=declared(self._out),
-            contrasts=found.contrasts_of(self._contrasts),
+            contrasts=found.contrasts_of(self._run.contrasts if self._run is not None else ()),
             correlations=found.correlations_of(arms, primary),
-            frontiers=found.frontiers_of(self._metrics),
+            frontiers=found.frontiers_of(arms),
             saturation=found.saturation_of(list(self._progress.values()), self._metrics),
             gallery=self._gallery,
-            notes=tuple(self._notes) + ((NOTICE,) if any(seen.facts for seen in self._gallery) else ()),
+            notes=self._told(),
             recipe=self._text,
             provenance=self._provenance(),
             made_by=found.made_by(),
         )
 
-    def _sanity(self) -> list[Arm]:
+    def _controls(self) -> list[Arm]:
         """Return what the probe adds by itself, whose result is known beforehand."""
-        names = dict.fromkeys(result.arm for result in self._others)
+        if self._run is None or not self._run.checks:
+            return []
+        trained = [one for one in read(self._out / folder.PROBE) if one.arm.startswith(CONTROL)]
+        names = dict.fromkeys(one.arm for one in trained)
         return [
-            Arm(name=name, status="done", sanity=True, probe=found.probe_of(r for r in self._others if r.arm == name))
+            Arm(
+                name=name,
+                status="done",
+                sanity=True,
+                probe=found.probe_of(result for one in trained if one.arm == name for result in one.results),
+            )
             for name in names
         ]
+
+    def _told(self) -> tuple[str, ...]:
+        """Return what a reader must know before all else."""
+        drawn = any(seen.facts for seen in self._gallery)
+        checks = self._run.checks if self._run is not None else []
+        controls = [f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in checks]
+        return (*((NOTICE,) if drawn else ()), *controls, *self._notes)
 
     def _provenance(self) -> dict[str, str]:
         return {
@@ -163,8 +183,10 @@ class Arms:
         }
 
     def write(self) -> None:
-        """Write `ablation.json`."""
-        folder.write(self._out / folder.TABLE, self.ablation().as_json())
+        """Write `ablation.json`, and the page of it."""
+        made = self.ablation()
+        folder.write(self._out / folder.TABLE, made.as_json())
+        folder.write(self._out / folder.PAGE, render_ablation(made))
 
 
 def _words(table: MeasureTable) -> str:

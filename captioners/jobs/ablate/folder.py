@@ -10,6 +10,7 @@ from captioners.jobs.recipes.ablate import AblateRecipe
 RECIPE = "recipe.yaml"
 TABLE = "ablation.json"
 """What was found."""
+PAGE = "ablation.html"
 PROBE = "probe"
 TEACHER = "teacher"
 STUDENTS = "students of "

@@ -121,6 +121,14 @@ def probe_of(results: Iterable[Result]) -> dict[str, dict[str, dict[str, float]]
     return found
 
 
+def unit_of(arms: Iterable[Arm]) -> str:
+    """Return the unit of the probe's numbers: shares, or points of a hundred where another trainer wrote those."""
+    numbers = [
+        value for arm in arms for tasks in arm.probe.values() for seeds in tasks.values() for value in seeds.values()
+    ]
+    return "points" if any(value > 1 for value in numbers) else "share"
+
+
 def contrasts_of(tested: Iterable[Tested]) -> tuple[Contrast, ...]:
     """Return what the probe's statistics say, for the page."""
     return tuple(
@@ -194,9 +202,9 @@ def saturation_of(found: Sequence[Progress], metrics: Sequence[Metric]) -> tuple
     )
 
 
-def frontiers_of(metrics: Iterable[Metric]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of a measure of diversity and one of truth, as far as both are there."""
-    names = {one.name for one in metrics}
+def frontiers_of(arms: Sequence[Arm]) -> tuple[tuple[str, str], ...]:
+    """Return pairs of a measure of diversity and one of truth, as far as both were measured."""
+    names = {name for arm in arms for name, cell in arm.cells.items() if cell.value is not None}
     truths = (faithfulness.CLAIMS_TRUE.name, faithfulness.COVERAGE.name, alignment.CLIP_SCORE.name)
     return tuple((diverse, truth) for truth in truths if truth in names for diverse in _DIVERSE if diverse in names)
 

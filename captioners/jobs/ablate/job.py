@@ -2,7 +2,8 @@
 
 runs/ablate-1a2b3c/
     recipe.yaml        what is done, everything written out
-    ablation.json      what was found, from the first arm on; the page and every export are made of it
+    ablation.html      the page, from the first arm on
+    ablation.json      what was found: the page and every export are made of it
     declared.json      what was declared when the first probe began
     captioners/NAME/   trainings; the captioner is `captioner/` in it
     captions/          a run of `generate`: every captioner and decoding once, as many captions as any arm takes
@@ -80,4 +81,4 @@ def ablate(
             arms.measure()
         if recipe.probe is not None and arms.to_probe:
             probe_arms(recipe, arms, maker, book, say)
-        return AblateRun(out, out / folder.TABLE, arms.ablation(), arms.failed)
+        return AblateRun(out, out / folder.PAGE, arms.ablation(), arms.failed)

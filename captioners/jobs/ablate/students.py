@@ -45,7 +45,7 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
                 arms.fail(row, str(error))
                 continue
         done.append(row)
-        arms.probed(run.results, run.contrasts, done)
+        arms.probed(run, done)
     arms.write()
 
 
