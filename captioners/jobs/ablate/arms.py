@@ -8,6 +8,7 @@ from captioners.core.run_dir import RunDir
 from captioners.data.caption_sets import CaptionSet, Part
 from captioners.data.drawn_scene import NOTICE
 from captioners.jobs.ablate import folder, found
+from captioners.jobs.ablate.between import added, overlaps
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.declared import declared
 from captioners.jobs.ablate.found import Progress
@@ -19,7 +20,7 @@ from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import read
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.metrics.metric import Metric
-from captioners.report.ablation import Ablation, Arm
+from captioners.report.ablation import Ablation, Added, Arm, Overlap
 from captioners.report.ablation_gallery import Seen
 from captioners.report.ablation_page import render_ablation
 
@@ -44,6 +45,8 @@ class Arms:
         self._metrics: tuple[Metric, ...] = ()
         self._notes: dict[str, None] = {}
         self._gallery: tuple[Seen, ...] = ()
+        self._overlap: tuple[Overlap, ...] = ()
+        self._adds: list[Added] = []
         self._run: ProbeRun | None = None
 
     @property
@@ -102,8 +105,25 @@ class Arms:
         if len({self._progress[one.name].row.m for one in several}) > 1:
             for row in self._measured(several).rows:
                 self._progress[row.name].equal = row
+        self._between(sets)
         self._gallery = gallery(list(sets.values()), self._recipe.gallery)
         self.write()
+
+    def _between(self, sets: Mapping[str, CaptionSet]) -> None:
+        """Compare the captions that arms share, batch by batch, and say what members add to arms of several."""
+        for batch in self.batches:
+            there = {name: one for name, one in batch.members.items() if name not in self.refused(batch)}
+            draws = min((one.draws for one in there.values()), default=0)
+            run = str(batch.folder(self._out))
+            plain = self._recipe.decoding
+            parts = [
+                CaptionSet(f"{one.trained} {found.words_of(one, plain)}", (Part(run, name, draws),))
+                for name, one in there.items()
+            ]
+            self._overlap += overlaps(parts, draws) if parts else ()
+        for row in self.to_probe:
+            if len(row.members) > 1:
+                self._adds += added(sets[row.name], [one.trained for one in row.members])
 
     def _measured(self, sets: Sequence[CaptionSet]) -> MeasureTable:
         table = measure_sets(sets, self._recipe.measure)
@@ -145,6 +165,8 @@ class Arms:
             correlations=found.correlations_of(arms, primary),
             frontiers=found.frontiers_of(arms),
             saturation=found.saturation_of(list(self._progress.values()), self._metrics),
+            overlap=self._overlap,
+            adds=tuple(self._adds),
             gallery=self._gallery,
             notes=self._told(),
             recipe=self._text,

@@ -10,10 +10,11 @@ from importlib.metadata import version
 from math import isnan
 from statistics import mean
 
+from captioners.decoding.values import Beam, Limits, Sample
 from captioners.jobs.measure.cells import Cell as Measured
 from captioners.jobs.measure.cells import MeasureRow
 from captioners.jobs.recipes.ablate import Row
-from captioners.jobs.recipes.generate import decoding_name
+from captioners.jobs.recipes.arms import Drawing
 from captioners.metrics import across_set, alignment, degenerate, faithfulness
 from captioners.metrics.contrasts import Contrast as Tested
 from captioners.metrics.contrasts import Result
@@ -79,13 +80,34 @@ def columns(metrics: Iterable[Metric]) -> tuple[Column, ...]:
     )
 
 
+def words_of(drawing: Drawing, plain: Sample | Beam) -> str:
+    """Return how captions are decoded, in words, and what else they differ in from a recipe's plain decoding.
+
+    >>> words_of(Drawing("a", Sample(top_p=0.9, min_tokens=1), 5, None, None), Sample(min_tokens=1))
+    'top-p 0.9'
+    """
+    how = drawing.decoding
+    if isinstance(how, Beam):
+        kind = "greedy" if how.width == 1 else "diverse beam" if how.groups > 1 else "beam"
+        said = [kind if how.width == 1 else f"{kind} {how.width}"]
+    else:
+        named = {"top-p": how.top_p, "top-k": how.top_k, "min-p": how.min_p}
+        said = [f"{name} {value:g}" for name, value in named.items() if value is not None]
+        said += [f"temperature {how.temperature:g}"] if how.temperature != 1 or not said else []
+    said += [
+        f"{name} {getattr(how, name)}" for name in Limits.model_fields if getattr(how, name) != getattr(plain, name)
+    ]
+    return ", ".join([*said, *([f"context {drawing.context_length}"] if drawing.context_length is not None else [])])
+
+
 def arm_of(progress: Progress, metrics: Sequence[Metric]) -> Arm:
     """Return an arm's row of the table."""
     members = progress.row.members
     return Arm(
         name=progress.row.name,
         members=tuple(
-            Member(captioner=one.trained, decoding=decoding_name(one.decoding), draws=one.draws) for one in members
+            Member(captioner=one.trained, decoding=words_of(one, progress.row.plain), draws=one.draws)
+            for one in members
         ),
         axes=progress.row.axes,
         status=progress.status,
@@ -156,7 +178,7 @@ _LEVEL = 0.05
 def correlations_of(arms: Sequence[Arm], primary: str) -> tuple[Correlation, ...]:
     """Return how well each metric foretold the facts told and the primary task, over arms with captions."""
     captioned = [arm for arm in arms if arm.cells]
-    names = dict.fromkeys(name for arm in captioned for name in arm.cells)
+    names = dict.fromkeys(name for arm in captioned for name, cell in arm.cells.items() if cell.value is not None)
     numbers = {
         name: {arm.name: value for arm in captioned if (value := _value(arm, name)) is not None} for name in names
     }
@@ -187,7 +209,7 @@ def saturation_of(found: Sequence[Progress], metrics: Sequence[Metric]) -> tuple
     lines: dict[str, dict[int, MeasureRow]] = {}
     for one in found:
         if one.own is not None:
-            who = " + ".join(member.layer for member in one.row.members)
+            who = " + ".join(f"{member.trained} {words_of(member, one.row.plain)}" for member in one.row.members)
             rules = one.row.axes.get("rules", "")
             lines.setdefault(f"{who}, {rules}" if rules else who, {})[one.own.m] = one.own
     return tuple(

@@ -33,6 +33,11 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
             for called, batch in wanted.items()
         }
     declare(recipe, maker.out)
+    if recipe.probe is not None and recipe.probe.kind == "external":
+        with book.part("students elsewhere"):
+            asked = probe_recipe(recipe, arms, rows, shards, maker.out, last=True)
+            arms.probed(probe(asked, lambda line: say(f"  {line}")), rows)
+        return
     done: list[Row] = []
     for number, row in enumerate(rows, start=1):
         with book.part(f"{folder.STUDENTS}{row.name}", f"students of arm {number} of {len(rows)}, {row.name}"):

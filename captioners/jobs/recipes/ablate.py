@@ -10,7 +10,7 @@ from captioners.core.errors import near
 from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
 from captioners.data.choices import AnySource
-from captioners.decoding.values import Decoding, Sample
+from captioners.decoding.values import Beam, Decoding, Sample
 from captioners.executors.options import AnyExecutor, LocalOptions
 from captioners.images.decode import AnyProfile
 from captioners.jobs.recipes.arms import AXES, AblatedCaptioner, Arm, Drawing, Grid, Trained, axes_of
@@ -80,6 +80,8 @@ class Row:
     """None of them: the captions that came with the images, alone."""
     rules: Rules
     axes: Mapping[str, str]
+    plain: Sample | Beam
+    """The recipe's own decoding."""
 
     @property
     def m(self) -> int:
@@ -164,7 +166,7 @@ class AblateRecipe(Options):
     def _row(self, name: str, arm: Arm, axes: Mapping[str, str]) -> Row:
         members = tuple(one.drawing(self.decoding) for one in arm.members)
         rules = self.generate.rules if arm.rules is None else arm.rules
-        return Row(name, members, rules, {**axes_of(members, self.captioners), **axes})
+        return Row(name, members, rules, {**axes_of(members, self.captioners), **axes}, self.decoding)
 
 
 def _check_member(arm: str, member: Drawing, captioners: Mapping[str, object]) -> None:
