@@ -6,10 +6,10 @@ The public API loads on first use, so that the command line can answer without t
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.4.0"
-__all__ = ["Captioner", "Run", "list_captioners", "list_decodings", "list_recipes", "load", "run"]
+__all__ = ["Captioner", "Run", "list_captioners", "list_decodings", "list_recipes", "load", "measure", "run"]
 
 if TYPE_CHECKING:
-    from captioners.api import Captioner, Run, list_captioners, list_decodings, list_recipes, load, run
+    from captioners.api import Captioner, Run, list_captioners, list_decodings, list_recipes, load, measure, run
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from captioners.jobs.caption.job import CaptionRun
+    from captioners.jobs.measure.cells import MeasureTable
     from captioners.kinds.coca import CocaCaptioner
 
 Picture = str | Path | bytes | Image.Image
@@ -186,6 +187,39 @@ def run(recipe: str | Path, **overrides: Any) -> Run:
 
         return Run(generate(found.options, name=found.path.stem).directory)
     raise UserError(f"{recipe} is a recipe of the job '{found.job}'; run it with 'captioners {found.job} {recipe}'")
+
+
+def measure(
+    runs: "str | Path | Run | Sequence[str | Path | Run]",
+    *,
+    references: str | None = None,
+    clip: str | None = None,
+    all_metrics: bool = False,
+    common: bool = False,
+    seed: int = 0,
+    workers: int = 1,
+) -> "MeasureTable":
+    """Lay the caption sets of runs side by side: each member, and all members of a run together.
+
+    Args:
+        runs: one or several, by directory, by name under `runs/`, or as `run` returned them.
+        references: what people wrote: a path, a source as in a recipe, or `own`, what came with the run's images.
+        clip: a frozen judge of pictures and captions, such as `ViT-B-32/openai`.
+        all_metrics: every metric, not the short table. common: measure the images that all sets have.
+        seed: of subsets and resamples. workers: processes.
+
+    Raises:
+        NotFoundError: no such run. UserError: sets of different images; a judge of its own cause.
+    """
+    from captioners.jobs.measure.quick import measure_runs
+    from captioners.jobs.recipes.measure import MeasureOptions
+
+    several = [runs] if isinstance(runs, str | Path | Run) else runs
+    names = [str(one.directory if isinstance(one, Run) else one) for one in several]
+    options = MeasureOptions(
+        references=references, clip=clip, all_metrics=all_metrics, common=common, seed=seed, workers=workers
+    )
+    return measure_runs(names, options)
 
 
 def list_captioners() -> list[str]:

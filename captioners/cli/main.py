@@ -37,7 +37,9 @@ VERBS: dict[str, dict[str, str]] = {
         "data": "Draw a dataset, pack one into shards, join two sets.",
     },
     "Measure": {
-        "measure": "Score a run's captions one by one, to select by.",
+        "measure": "Lay captioners side by side: diversity, truth, quality; or score captions.",
+        "probe": "Train small CLIP students on captions, to say which were worth more.",
+        "ablate": "Compare captions by what captioners, numbers and decodings give; the same command resumes.",
         "report": "Write a page to look at a run, or at two captioners.",
     },
     "Look after": {

@@ -49,12 +49,18 @@ OUTSIDE_ROOMS = {
 }
 
 JOBS_OF_JOBS = {
+    "ablate": {"export", "generate", "measure", "probe", "reinforce", "train"},  # one job after another, arm by arm
     "bench": {"generate", "reinforce"},  # it times their parts by themselves
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
-    "demo": {"compare", "data", "generate", "runs", "train"},  # the whole loop: one job after another, and measured
+    "demo": {"compare", "data", "generate", "measure", "runs", "train"},  # the whole loop: one job after another, and measured
     "export": {"runs"},  # the same words for the same things
-    "plan": {"generate", "reinforce", "runs"},  # it measures by a small run, and goes on from a run's own recipe
+    "plan": {
+        "ablate",
+        "generate",
+        "reinforce",
+        "runs",
+    },  # it measures by a small run, and goes on from a run's own recipe
     "runs": {"generate"},  # what is tried again is captioned as `generate` does
     "train": {"compare"},  # it ends with a comparison
 }

@@ -25,13 +25,15 @@ from captioners.core.options import meaning_of
 from captioners.core.progress import Progress
 from captioners.core.recipe import read_options, read_recipe
 from captioners.core.run_dir import RunDir
+from captioners.data import drawn_scene
 from captioners.data.drawn_scene import WORLD_VERSION, Scene
 from captioners.data.drawn_voices import VOICES as KNOWN
 from captioners.jobs.data.draw import DrawOptions, data_draw
 from captioners.jobs.demo.book import Book, Step, times
-from captioners.jobs.demo.measure import Layer, finding, judged, measure, scenes_of, sections
+from captioners.jobs.demo.measure import Layer, finding, measure, scenes_of, sections
 from captioners.jobs.demo.voices import Gain, gains, references_of, section, write
 from captioners.jobs.generate.job import generate
+from captioners.jobs.measure.truth import judged
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.jobs.recipes.pretrain import PretrainRecipe
@@ -41,7 +43,7 @@ from captioners.kinds.catalogue import find
 from captioners.report.page import Mark
 from captioners.training.shown import Shown
 
-NOTICE = "drawn world: proves the pipeline, not magnitudes"
+NOTICE = drawn_scene.NOTICE
 VOICES = ("short", "detailed")
 """Those of the demo unless others are asked for."""
 _LINES = 5
