@@ -33,7 +33,7 @@ def command(
     blind: Annotated[bool, typer.Option("--blind", help="Of two captioners: hide which is which, and vote.")] = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="Of an ablation: html, latex, markdown or csv.", show_default="html"),
+        typer.Option("--to", help="Of an ablation: html, latex, markdown, csv or bundle.", show_default="html"),
     ] = None,
     votes: Annotated[
         list[str] | None, typer.Option("--votes", metavar="FILE...", help="Count votes on a blind page.")
@@ -46,7 +46,7 @@ def command(
     `--votes votes-*.json` says whose captions people prefer.
 
     Of an ablation: the page of all its arms, or with --to what a paper needs: tables, every figure as SVG and PDF with
-    its numbers, a paragraph of methods with its sources.
+    its numbers, a paragraph of methods with its sources; or a bundle that others can check without pictures.
 
     A page opens from disk, on a phone, in the dark, and asks the network for nothing. A run that is not finished has a
     page, too, about what is done.
@@ -73,7 +73,8 @@ def _published(given: str, to: str | None, out: Path | None) -> bool:
         return False
     written = publish(given, to or "html", out, typer.echo)
     typer.echo(f"{written.files:,} file{'' if written.files == 1 else 's'}, {written.size / 1e6:.1f} MB")
-    done(written.path, *([] if to else [f"captioners report {given} --to latex"]))
+    more = {None: f"captioners report {given} --to latex", "bundle": f"captioners ablate {written.path} --check"}
+    done(written.path, *([more[to]] if to in more else []))
     return True
 
 

@@ -61,6 +61,7 @@ JOBS_OF_JOBS = {
         "reinforce",
         "runs",
     },  # it measures by a small run, and goes on from a run's own recipe
+    "publish": {"ablate", "measure", "probe"},  # a bundle is what they wrote, and is checked by running them again
     "runs": {"generate"},  # what is tried again is captioned as `generate` does
     "train": {"compare"},  # it ends with a comparison
 }

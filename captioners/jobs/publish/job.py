@@ -1,4 +1,4 @@
-"""`captioners report ABLATION --to FORM`: a page, LaTeX, Markdown or CSV, made of `ablation.json` alone."""
+"""`captioners report ABLATION --to FORM`: a page, LaTeX, Markdown or CSV, of `ablation.json` alone; or a bundle."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from captioners.core.errors import NotFoundError, UserError, near
 from captioners.core.storage import Place
 from captioners.report.ablation import Ablation, read_ablation
 
-Form = Literal["html", "latex", "markdown", "csv"]
+Form = Literal["html", "latex", "markdown", "csv", "bundle"]
 FORMS: tuple[Form, ...] = get_args(Form)
 TABLE = "ablation.json"
 """What an ablation's folder holds, and is known by."""
-_FILES: Mapping[Form, str] = {"html": "ablation.html", "latex": "latex", "markdown": "markdown", "csv": "csv"}
-"""Form -> the file or folder it becomes, in the ablation's folder."""
+_FILES: Mapping[Form, str] = {"html": "ablation.html"}
+"""Form -> the file that it becomes in the ablation's folder; others become a folder of their own name."""
 
 Files = dict[str, bytes]
 Say = Callable[[str], None]
@@ -52,13 +52,18 @@ def publish(given: str | Path, to: str = "html", out: str | Path | None = None, 
     if folder is None:
         raise NotFoundError(f"{given}: no ablation is there (no {TABLE}); `captioners ablate RECIPE` makes one")
     found = read_ablation((folder / TABLE).read_bytes(), str(folder / TABLE))
-    target = Path(out).expanduser() if out is not None else folder / _FILES[form]
+    target = Path(out).expanduser() if out is not None else folder / _FILES.get(form, form)
     if form != "html" and target.is_file():
         raise UserError(f"{target}: {form} is a folder of several files, and this is a file; name another --out")
     if form == "html" and target.is_dir():
         target /= _FILES["html"]
-    files = {target.name: _page(found)} if form == "html" else _MADE[form](found, say)
+    if form == "html":
+        files = {target.name: _page(found)}
+    else:
+        files = _bundle(folder) if form == "bundle" else _MADE[form](found, say)
     place = Place(target.parent if form == "html" else target)
+    if form == "bundle":
+        _remove_old(place)
     for name, data in files.items():
         _write(place, name, data)
     return Published(path=str(target), files=len(files), size=sum(map(len, files.values())))
@@ -97,6 +102,18 @@ def _csv(found: Ablation, _say: Say) -> Files:
     from captioners.report.ablation_csv import tables
 
     return {name: text.encode() for name, text in tables(found).items()}
+
+
+def _bundle(folder: Path) -> Files:
+    from captioners.jobs.publish.bundle import bundle
+
+    return bundle(folder)
+
+
+def _remove_old(place: Place) -> None:
+    from captioners.jobs.publish.bundle import remove_old
+
+    remove_old(place)
 
 
 _MADE: Mapping[Form, Callable[[Ablation, Say], Files]] = {"latex": _latex, "markdown": _markdown, "csv": _csv}
