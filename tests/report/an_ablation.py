@@ -107,7 +107,7 @@ def cells(members: tuple[tuple[str, int], ...]) -> dict[str, Cell]:
     seen = judged(members)
     found[CLAIMS_TRUE.name] = cell(claims_true(seen))
     found[COVERAGE.name] = cell(coverage(seen, m))
-    found[CLIP.name] = Cell(why="not measured: needs --clip NAME")
+    found[CLIP.name] = Cell(why="needs --clip NAME")
     return found
 
 

@@ -53,7 +53,14 @@ JOBS_OF_JOBS = {
     "bench": {"generate", "reinforce"},  # it times their parts by themselves
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
-    "demo": {"compare", "data", "generate", "measure", "runs", "train"},  # the whole loop: one job after another, and measured
+    "demo": {
+        "compare",
+        "data",
+        "generate",
+        "measure",
+        "runs",
+        "train",
+    },  # the whole loop: one job after another, and measured
     "export": {"runs"},  # the same words for the same things
     "plan": {
         "ablate",
