@@ -14,6 +14,7 @@ from captioners.core.run_dir import RunDir
 from captioners.data.run_pictures import RunPictures
 from captioners.jobs.ablate import job
 from captioners.jobs.ablate.declared import declare
+from captioners.jobs.measure import judge
 from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import Trained, append
 from captioners.jobs.publish.bundle import MANIFEST, manifest
@@ -21,6 +22,7 @@ from captioners.jobs.publish.check import check_bundle
 from captioners.jobs.publish.job import publish
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.metrics.contrasts import Declared, contrasts
+from tests.kinds.test_scorer import write_clip
 
 RECIPE = {
     "job": "ablate",
@@ -201,3 +203,30 @@ def test_the_command_says_how_it_went_by_its_code(bundle, capsys):
     assert "arm one, λ 0, average, seed 0" in said
     assert "numbers and files differ" in said
     assert captioners(["ablate", str(bundle), "seed=1", "--check"]) == 1
+
+
+def test_what_a_model_measured_is_taken_image_by_image_and_no_model_is_opened(tmp_path, monkeypatch):
+    (tmp_path / "clip").mkdir()
+    clip, _ = write_clip(tmp_path / "clip")
+    out = tmp_path / "it"
+    measure = {"clip": f"local-dir:{clip}", "references": "own", "all_metrics": True, "workers": 1}
+    recipe = options_from(
+        AblateRecipe, {**RECIPE, "measure": measure, "probe": None, "declare": {}, "output": str(out)}
+    )
+    made = job.ablate(recipe).ablation
+    assert made.arms[1].cells["CLIPScore"].value is not None
+    publish(out, "bundle")
+    shutil.rmtree(clip)
+
+    def refused(_name):
+        raise AssertionError("a model was opened")
+
+    monkeypatch.setattr(judge, "open_scorer", refused)
+    found = check_bundle(out / "bundle")
+    assert found.wrong == []
+    (table, *_) = sorted((out / "bundle").glob("captions/measures/clip/*/*.parquet"))
+    rows = pq.read_table(table)
+    place = rows.schema.get_field_index("clip_score")
+    pq.write_table(rows.set_column(place, "clip_score", pa.array([0.5] * rows.num_rows)), table)
+    sign(out / "bundle")
+    assert any("CLIPScore, value: " in line for line in check_bundle(out / "bundle").wrong)
