@@ -14,11 +14,12 @@ import numpy as np
 
 from captioners.core.errors import CaptionersError, UserError
 from captioners.metrics.counted import HashCounts
+from captioners.metrics.frequencies import LONGEST
 from captioners.metrics.hashed import Batch, Hashes, mixed, text_hash
 from captioners.metrics.metric import Metric
 from captioners.metrics.novelty import NOVEL_CAPTIONS, NOVEL_GRAMS, Known
 from captioners.metrics.sampled import Sample
-from captioners.metrics.self_bleu import CORPUS_MBLEU_4, LONGEST, corpus_mbleu, others_counts
+from captioners.metrics.self_bleu import CORPUS_MBLEU_4, corpus_mbleu, others_counts
 from captioners.metrics.tokens import Words, split_all
 
 BUDGET = 200_000
@@ -82,9 +83,10 @@ class AcrossSet:
         self._sample = Sample(budget, "words")
 
     def add(self, captions: Sequence[Sequence[str]], keys: Sequence[str], batch: Batch | None = None) -> None:
-        """Add images: their captions and what each is called, in no matter which order.
+        """Add images, in no matter which order.
 
         Args:
+            keys: what each image is called, once in the whole set (such as shard and key); the same for all captioners.
             batch: of these captions, where it is made already.
 
         Raises:
@@ -131,9 +133,6 @@ class AcrossSet:
                 smallest set, where that is less than the sample's. A set with fewer has nan there. None: the sample's
                 budget, or all of a smaller set.
         """
-        limit = min(self.words, self._sample.limit) if budget is None else budget
-        if limit > self._sample.limit:
-            raise UserError(f"a budget of {limit:,} words: the sample has {self._sample.limit:,}; ask for fewer")
         total = self.images * self.m
         found: dict[Metric, float] = {WHOLE_VOCABULARY: float(len(self._vocabulary.hashes()))}
         times = self._captions.counts()
@@ -144,11 +143,14 @@ class AcrossSet:
             grams, all_grams, captions, all_captions = map(int, self._novel)
             found[NOVEL_GRAMS] = grams / all_grams if all_grams else nan
             found[NOVEL_CAPTIONS] = captions / all_captions if all_captions else nan
-        found |= self._of_sample(limit)
+        found |= self._of_sample(self._some(budget))
         return {metric: metric.checked(found[metric]) for metric in METRICS if metric in found}
 
-    def _of_sample(self, limit: int) -> dict[Metric, float]:
-        captions = self._some(limit)
+    def vocabulary(self, budget: int | None = None) -> Hashes:
+        """Return the hashes of the different words of the sample, sorted, at a budget as in `values`, [V]."""
+        return np.unique(Batch.of_words([[caption] for caption in self._some(budget)]).words)
+
+    def _of_sample(self, captions: Sequence[Words]) -> dict[Metric, float]:
         if not captions:
             return dict.fromkeys((VOCABULARY, *ENTROPY.values(), COMPRESSION), nan)
         batch = Batch.of_words([[caption] for caption in captions])
@@ -156,8 +158,11 @@ class AcrossSet:
         found |= {metric: entropy(batch.gram_hashes(n)[0]) for n, metric in ENTROPY.items()}
         return {**found, COMPRESSION: compression_ratio(captions)}
 
-    def _some(self, limit: int) -> list[Words]:
+    def _some(self, budget: int | None) -> list[Words]:
         """Return so many words of the sample's first images, their captions shuffled by keys; none if it has fewer."""
+        limit = min(self.words, self._sample.limit) if budget is None else budget
+        if limit > self._sample.limit:
+            raise UserError(f"a budget of {limit:,} words: the sample has {self._sample.limit:,}; ask for fewer")
         every: list[Words] = []
         lots: list[Hashes] = []
         total = 0

@@ -13,6 +13,7 @@ from hashlib import sha256
 import numpy as np
 
 from captioners.core.errors import UserError
+from captioners.metrics.counted import HashCounts
 from captioners.metrics.hashed import Batch, Hashes, Numbers, Whole
 from captioners.metrics.sampled import Sample
 
@@ -79,14 +80,11 @@ def fit(images: Iterable[tuple[str, Sequence[str]]], most: int = IMAGES) -> Hash
         if texts:
             sample.add(key, texts)
     texts_of = [texts for _, texts in sample.items()]
-    parts = [_counted(texts_of[start : start + _AT_ONCE]) for start in range(0, len(texts_of), _AT_ONCE)]
-    if not parts:
-        return HashedFrequencies(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    hashes, place = np.unique(np.concatenate([hashes for hashes, _ in parts]), return_inverse=True)
-    counts = np.zeros(len(hashes), dtype=np.int64)
-    np.add.at(counts, place, np.concatenate([counts for _, counts in parts]))
-    often = counts > 1  # once is what an absent n-gram counts as
-    return HashedFrequencies(len(texts_of), hashes[often], counts[often])
+    table = HashCounts()
+    for start in range(0, len(texts_of), _AT_ONCE):
+        table.add_counted(*_counted(texts_of[start : start + _AT_ONCE]))
+    often = table.counts() > 1  # once is what an absent n-gram counts as
+    return HashedFrequencies(len(texts_of), table.hashes()[often], table.counts()[often])
 
 
 def _counted(texts: Sequence[Sequence[str]]) -> tuple[Hashes, Whole]:

@@ -9,6 +9,7 @@ import pytest
 
 from captioners.core.errors import CaptionersError, UserError
 from captioners.metrics.across_set import AcrossSet, compression_ratio, entropy
+from captioners.metrics.between import marginal_vocabulary
 from captioners.metrics.hashed import Batch
 from captioners.metrics.novelty import Known
 from captioners.metrics.tokens import grams, split_all, words
@@ -113,6 +114,16 @@ def test_the_same_images_are_sampled_of_every_captioner():
     one, other = counted(), counted(oracle.corpus(150, 3, seed=9))
     first, second = ([key for key, _ in found._sample.items()] for found in (one, other))
     assert set(first[:10]) == set(second[:10])
+
+
+def test_vocabularies_at_a_budget_can_be_held_against_each_other():
+    one, other = counted(), counted(oracle.corpus(150, 3, seed=9, letters=16))
+    vocabularies = {"one": one.vocabulary(300), "other": other.vocabulary(300)}
+    assert {name: len(hashes) for name, hashes in vocabularies.items()} == {
+        "one": named(one.values(300))["vocabulary"],
+        "other": named(other.values(300))["vocabulary"],
+    }
+    assert marginal_vocabulary(vocabularies) == {"one": 0, "other": 9}, "16 letters against 7 of them"
 
 
 def test_compression_is_of_chunks_and_tells_copies():

@@ -30,6 +30,7 @@ def test_weights_are_those_of_the_references_module():
         assert weight(df, gram) == pytest.approx(counted.weight(gram), abs=1e-12)
     assert df.counts.min() >= 2
     assert len(df.hashes) == sum(times > 1 for times in counted.counts.values())
+    assert counted.hashed().to_bytes() == df.to_bytes()
 
 
 def test_a_table_is_the_same_bytes_whatever_the_order_and_comes_back():
