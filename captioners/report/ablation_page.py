@@ -17,6 +17,7 @@ from captioners.report.ablation_table import (
     primary_task,
     shown_seeds,
     table,
+    unmeasured,
 )
 from captioners.report.ablation_words import answers, finding, foretold, p_value, summary
 from captioners.report.html import render_page
@@ -90,6 +91,7 @@ def render_ablation(found: Ablation) -> str:
         table=table(found),
         frontiers=frontiers(found),
         saturation=saturation(found),
+        unmeasured=unmeasured(found),
         task=primary_task(found),
         tasks=_tasks(found),
         probe=[_weight(found, weight) for weight in distillations(found)],

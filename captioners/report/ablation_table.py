@@ -79,30 +79,32 @@ class Footnote:
 def table(found: Ablation, *, every: bool = True) -> Table:
     """Return the table; with `every` all metrics, else the few.
 
-    Columns: captions an image, the metrics, then the probe's primary task at each distillation weight.
+    Columns: captions an image, the probe's primary task at each distillation weight, then the metrics. One that no arm
+    has a number of is none of the few.
     """
-    columns = [column for column in found.columns if every or column.default]
+    few = {column.name for column in found.columns if column.default and _is_measured(found, column.name)}
+    columns = [column for column in found.columns if every or column.name in few]
     weights = distillations(found)
     task = primary_task(found)
+    unit = "%" if found.task_unit == "share" else found.task_unit
     heads = [Head(name="m", better="neither", group="length")]
+    heads += [Head(name=f"{task}, λ {weight}", unit=unit, better="higher", group="probe") for weight in weights]
     heads += [
         Head(
             name=column.name,
             unit="%" if column.unit == "share" else column.unit,
             better=column.better,
             group=column.group,
-            more=not column.default,
+            more=column.name not in few,
         )
         for column in columns
     ]
-    unit = "%" if found.task_unit == "share" else found.task_unit
-    heads += [Head(name=f"{task}, λ {weight}", unit=unit, better="higher", group="probe") for weight in weights]
     letters: dict[str, str] = {}
     rows = []
     for number, arm in enumerate(found.arms, 1):
         cells = [Shown(text=DASH if arm.m is None else str(arm.m), value=arm.m)]
-        cells += [shown_cell(arm.cells.get(column.name), column.unit, letters) for column in columns]
         cells += [shown_seeds(arm.probe.get(weight, {}).get(task, {}), found.task_unit) for weight in weights]
+        cells += [shown_cell(arm.cells.get(column.name), column.unit, letters) for column in columns]
         rows.append(Row(number=number, arm=arm, about=about(arm), cells=cells))
     return Table(heads=heads, rows=rows, footnotes=_footnotes(letters, heads, rows))
 
@@ -110,6 +112,20 @@ def table(found: Ablation, *, every: bool = True) -> Table:
 def _footnotes(letters: Mapping[str, str], heads: Sequence[Head], rows: Sequence[Row]) -> list[Footnote]:
     few = {cell.note for row in rows for head, cell in zip(heads, row.cells, strict=True) if not head.more}
     return [Footnote(letter=letter, why=why, more=letter not in few) for why, letter in letters.items()]
+
+
+def unmeasured(found: Ablation) -> list[str]:
+    """Return what is not measured of any arm, reason by reason: 'CLIPScore, RefCLIPScore: needs --clip NAME'."""
+    reasons: dict[str, list[str]] = {}
+    for column in found.columns:
+        cells = [arm.cells[column.name] for arm in found.arms if column.name in arm.cells]
+        if cells and not _is_measured(found, column.name):
+            reasons.setdefault(cells[0].why, []).append(column.name)
+    return [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
+
+
+def _is_measured(found: Ablation, name: str) -> bool:
+    return any(name in arm.cells and arm.cells[name].value is not None for arm in found.arms)
 
 
 def primary_task(found: Ablation) -> str:

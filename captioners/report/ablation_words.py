@@ -69,7 +69,7 @@ def summary(found: Ablation) -> str:
         return about + (f" Nothing was declared beforehand; the probe's first task is {task}." if task else "")
     margin = number(declared.margin, found.task_unit)
     return (
-        f"{about} Declared beforehand: {declared.task} at λ {declared.distillation}, "
+        f"{about} Declared beforehand: {declared.task} at λ {' and '.join(declared.distillation.split(', '))}; "
         f"{len(declared.contrasts)} contrast{'' if len(declared.contrasts) == 1 else 's'} over {declared.seeds} paired "
         f"seeds, a margin of ±{margin}{' points' if found.task_unit == 'share' else ''}."
     )
@@ -129,7 +129,7 @@ def _verdict(one: Correlation, better: str) -> str:
     if one.low is None or one.high is None:
         return "can't tell: too few arms for an interval"
     if one.low <= 0 <= one.high:
-        return "did not foretell it: the interval holds 0"
+        return "not shown to foretell it: the interval holds 0"
     if better == "neither":
         return "rose with it" if one.rho > 0 else "fell as it rose"
     right = (one.rho > 0) == (better == "higher")

@@ -14,10 +14,9 @@ from captioners.data.drawn_render import jpeg
 from captioners.data.drawn_scene import Draws, scene
 from captioners.data.drawn_spans import clause_spans, things_in_words
 from captioners.data.drawn_voices import captions
-from captioners.metrics.diversity import METRICS
+from captioners.metrics.diversity import METRICS, diversity
 from captioners.metrics.faithfulness import CLAIMS_TRUE, COVERAGE, Claim, Judged, Verdict, claims_true, coverage
 from captioners.metrics.intervals import Interval, mean, paired_difference
-from captioners.metrics.tokens import split_all
 from captioners.report.ablation import (
     Ablation,
     Added,
@@ -47,6 +46,7 @@ ARMS: dict[str, tuple[tuple[str, int], ...]] = {
 CLIP = Column(
     name="CLIPScore", unit="score", better="higher", group="quality", source="Hessel et al. 2021", default=False
 )
+WORDS = ("Div-1", "Div-2", "distinct-2", "unique captions", "length", "length spread")
 _GROUPS = {"length": "length", "length spread": "length"}
 
 
@@ -79,7 +79,7 @@ def cell(found: Interval, why: str = "") -> Cell:
 
 def columns() -> tuple[Column, ...]:
     """Return the heads of the table."""
-    metrics = [*METRICS, CLAIMS_TRUE, COVERAGE]
+    metrics = [*(metric for metric in METRICS if metric.name in WORDS), CLAIMS_TRUE, COVERAGE]
     made = [
         Column(
             name=metric.name,
@@ -100,17 +100,14 @@ def cells(members: tuple[tuple[str, int], ...]) -> dict[str, Cell]:
     texts = said_by(members)
     m = len(texts[0])
     found = {}
-    for metric, function in METRICS.items():
-        alone = m == 1 and metric.better == "higher"
-        found[metric.name] = (
-            Cell(why="one caption an image has no diversity")
-            if alone
-            else cell(mean([function(split_all(said)) for said in texts]))
-        )
+    for metric, values in diversity(texts).items():
+        if metric.name in WORDS:
+            alone = m == 1 and metric.better == "higher"
+            found[metric.name] = Cell(why="one caption an image has no diversity") if alone else cell(mean(values))
     seen = judged(members)
     found[CLAIMS_TRUE.name] = cell(claims_true(seen))
     found[COVERAGE.name] = cell(coverage(seen, m))
-    found[CLIP.name] = Cell(why="not measured: needs --clip NAME")
+    found[CLIP.name] = Cell(why="needs --clip NAME")
     return found
 
 

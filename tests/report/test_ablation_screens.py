@@ -2,6 +2,7 @@
 
 import pytest
 
+from captioners.report.ablation import Overlap
 from captioners.report.ablation_page import render_ablation
 from tests.report import chromium
 from tests.report.an_ablation import an_ablation
@@ -67,6 +68,24 @@ def test_no_width_breaks_the_page_also_with_all_metrics(browser, page, width):
     browser.run("document.getElementById('every').click()")
     assert browser.run(outside) == ""
     assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_many_arms_tasks_and_captioners_scroll_in_their_places(browser, tmp_path, width):
+    found = an_ablation()
+    names = [f"a_captioner_with_a_long_name_{place}" for place in range(12)]
+    many = {f"retrieval/{name}@5": {"0": 0.5, "1": 0.6} for name in names}
+    arms = [
+        arm.model_copy(update={"name": f"{arm.name}_{at}", "probe": {"0": many}}) for at in (1, 2) for arm in found.arms
+    ]
+    wide = Overlap(title="equal captions", captioners=tuple(names), values=((0.5,) * 12,) * 12)
+    columns = tuple(column.model_copy(update={"default": True}) for column in found.columns)
+    file = tmp_path / "wide.html"
+    changes = {"arms": tuple(arms), "overlap": (wide,), "columns": columns, "gallery": ()}
+    file.write_text(render_ablation(found.model_copy(update=changes)))
+    browser.open(file, width=width)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run(OVERFLOWING.replace("'.skip'", "'.skip, .scroll'")) == ""
 
 
 def test_a_drawing_keeps_every_word_inside(browser, page):

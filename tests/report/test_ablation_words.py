@@ -3,7 +3,7 @@
 import pytest
 
 from captioners.report.ablation import Ablation, Arm, Cell, Column, Contrast, Correlation
-from captioners.report.ablation_table import number, shown_seeds, table
+from captioners.report.ablation_table import number, shown_seeds, table, unmeasured
 from captioners.report.ablation_words import MOST_ANSWERS, answers, finding, foretold, sentence, summary
 from tests.report.an_ablation import an_ablation
 
@@ -61,7 +61,7 @@ def test_many_answers_are_cut_and_counted():
         ("higher", (-0.9, -0.99, -0.2), "foretold the opposite"),
         ("lower", (-0.9, -0.99, -0.2), "foretold it"),
         ("neither", (0.9, 0.2, 0.99), "rose with it"),
-        ("higher", (0.9, -0.1, 0.99), "did not foretell it"),
+        ("higher", (0.9, -0.1, 0.99), "not shown to foretell it"),
         ("higher", (None, None, None), "can't tell"),
         ("higher", (1.0, None, None), "can't tell: too few arms"),
     ],
@@ -107,3 +107,14 @@ def test_a_footnote_may_stand_at_a_number():
     arm = Arm(name="a", status="done", cells={"d": Cell(value=2.0, why="at 5 of 10 captions")})
     made = table(Ablation(name="x", columns=(column,), arms=(arm,)))
     assert (made.rows[0].cells[1].text, made.rows[0].cells[1].note) == ("2.00", "a")
+
+
+def test_what_nobody_measured_is_said_once_and_stands_in_no_column():
+    found = an_ablation()
+    assert unmeasured(found) == ["CLIPScore: needs --clip NAME"]
+    assert "CLIPScore" not in [head.name for head in table(found, every=False).heads]
+    wanted = found.model_copy(
+        update={"columns": tuple(column.model_copy(update={"default": True}) for column in found.columns)}
+    )
+    heads = {head.name: head.more for head in table(wanted).heads}
+    assert heads["CLIPScore"] and not heads["Div-1"]
