@@ -141,7 +141,7 @@ def test_mistakes_are_said_before_anything_is_trained(shards, tmp_path):
     with pytest.raises(UserError, match=r"declare\.contrasts: no arm is named 'x'; there are one, three"):
         recipe(shards, tmp_path / "run", declare={"contrasts": [["x", "one"]]})
     with pytest.raises(UserError, match=r"arms\.a: has no shards"):
-        options_from(ProbeRecipe, {"job": "probe", "arms": {"a": {}}})
+        probe(options_from(ProbeRecipe, {"job": "probe", "arms": {"a": {}}, "output": str(tmp_path / "run")}))
     with pytest.raises(UserError, match=r"arm a: no captions are named 'shorts'.*Did you mean 'short'"):
         probe(recipe(shards, tmp_path / "run", arms={"a": {"captions": {"shorts": 1}}}, declare={}))
     (tmp_path / "other").mkdir()

@@ -99,12 +99,11 @@ def test_what_does_not_fit_or_is_not_reinforced_is_refused(tmp_path):
 
 def test_the_teachers_are_those_of_the_configuration(tmp_path):
     write(tmp_path, {key_of(0): sample(0)})
+    assert teachers_of([str(tmp_path)]) == [(5, 70.0), (3, 60.0)]
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "teachers": "two"}))
     with pytest.raises(UserError, match='lacks "teachers"'):
         teachers_of([str(tmp_path)])
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["teachers"] = [{"dim": 5, "logit_scale": 70.0}, {"dim": 3, "logit_scale": 60}]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert teachers_of([str(tmp_path)]) == [(5, 70.0), (3, 60.0)]
     (tmp_path / "config.json").unlink()
     with pytest.raises(UserError, match=r"config\.json: not found; captioners reinforce writes it"):
         teachers_of([str(tmp_path)])
