@@ -116,14 +116,14 @@ def test_check_finds_what_could_not_run(tmp_path):
         "b": {"finetune": "finetune/demo-short", "changes": {"step": 3}},
         "c": {"finetune": "finetune/demo-shrt"},
         "later": "runs/not-made/captioner",
-        "fine": {"finetune": "finetune/demo-short", "changes": {"steps": 3}},
+        "unharmed": {"finetune": "finetune/demo-short", "changes": {"steps": 3}},
     }
     file.write_text(json.dumps({**PLAIN, "captioners": captioners, "grid": {"captioners": ["a"]}}))
     (wrong,) = check(str(file)).wrong
     assert "captioners.a: no captioner is named 'dmeo'" in wrong
     assert "step: unknown key. Did you mean 'steps'" in wrong
     assert "captioners.c: no recipe 'finetune/demo-shrt'" in wrong
-    assert "later" not in wrong and "fine" not in wrong
+    assert "later" not in wrong and "unharmed" not in wrong
     file.write_text(json.dumps({**PLAIN, "grid": {"captioners": ["a", "b"]}}))
     assert "2 arms of 2 captioners, 24 students" in check(str(file)).right[0]
 
