@@ -1,5 +1,7 @@
 """What a recipe of `ablate` says: arms and grids, names and mistakes; the packaged ones against the paper's tables."""
 
+import json
+
 import pytest
 
 from captioners.core.errors import RecipeError
@@ -8,6 +10,7 @@ from captioners.core.recipe import options_from, read_options, read_recipe, reso
 from captioners.decoding.values import Beam, Sample
 from captioners.jobs.ablate.found import words_of
 from captioners.jobs.ablate.layers import batches
+from captioners.jobs.check.job import check
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.jobs.recipes.arms import Drawing
 from tests.tools import smoke
@@ -104,6 +107,25 @@ def test_captions_are_drawn_at_the_largest_count():
 def test_mistakes_are_told(said, message):
     with pytest.raises(RecipeError, match=message):
         recipe(**said)
+
+
+def test_check_finds_what_could_not_run(tmp_path):
+    file = tmp_path / "mine.yaml"
+    captioners = {
+        "a": "dmeo",
+        "b": {"finetune": "finetune/demo-short", "changes": {"step": 3}},
+        "c": {"finetune": "finetune/demo-shrt"},
+        "later": "runs/not-made/captioner",
+        "unharmed": {"finetune": "finetune/demo-short", "changes": {"steps": 3}},
+    }
+    file.write_text(json.dumps({**PLAIN, "captioners": captioners, "grid": {"captioners": ["a"]}}))
+    (wrong,) = check(str(file)).wrong
+    assert "captioners.a: no captioner is named 'dmeo'" in wrong
+    assert "step: unknown key. Did you mean 'steps'" in wrong
+    assert "captioners.c: no recipe 'finetune/demo-shrt'" in wrong
+    assert "later" not in wrong and "unharmed" not in wrong
+    file.write_text(json.dumps({**PLAIN, "grid": {"captioners": ["a", "b"]}}))
+    assert "2 arms of 2 captioners, 24 students" in check(str(file)).right[0]
 
 
 def test_decodings_in_words():

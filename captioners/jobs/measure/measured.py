@@ -16,7 +16,7 @@ from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.references_gauge import ReferencesGauge
 from captioners.jobs.measure.retrieval import Pool, pool_of
-from captioners.jobs.measure.tables import caption_frequencies, reference_frequencies
+from captioners.jobs.measure.tables import caption_frequencies, known_text, reference_frequencies
 from captioners.jobs.measure.truth import TruthGauge, has_scenes
 from captioners.jobs.measure.words_gauge import AcrossGauge, FlagsGauge, WithinGauge
 from captioners.jobs.measure.work import Setting, measure_groups
@@ -99,7 +99,8 @@ class Measured:
         if references is not None:
             found.append(self._against(one, references))
         if self.options.all_metrics:
-            found.append(AcrossGauge.of(m, self.options.seed, self._only))
+            known = None if references is None else known_text(references, one)
+            found.append(AcrossGauge.of(m, self.options.seed, self._only, known))
         return found
 
     def count(self, number: int) -> int:
@@ -164,8 +165,8 @@ class Measured:
         self._put(gauges, workers=1)
 
     def _against(self, one: OpenSet, references: References) -> ReferencesGauge:
-        df, digest = reference_frequencies(references, one)
-        self.stamp["references"] = {**references.identity(one), "df": digest, "df_images": df.images}
+        df = reference_frequencies(references, one)
+        self.stamp["references"] = {**references.identity(one), "df": df.digest, "df_images": df.images}
         return ReferencesGauge(self.m_of(one), references, df, self.stamp["references"])
 
     def _shared(self) -> Ids | None:

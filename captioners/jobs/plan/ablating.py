@@ -18,7 +18,7 @@ from captioners.core.run_dir import RunDir
 from captioners.data.webdataset_source import WebdatasetSource
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.captioners import finetune_recipe, folder_of
-from captioners.jobs.ablate.folder import PROBE, STUDENTS, output_of
+from captioners.jobs.ablate.folder import PROBE, STUDENTS, TEACHER, output_of
 from captioners.jobs.ablate.layers import Batch, batches
 from captioners.jobs.plan.data import said
 from captioners.jobs.plan.reinforcing import WIDEST, width_of
@@ -97,7 +97,12 @@ def _arms(left: _Left, rows: Sequence[ArmRow]) -> Iterator[Row]:
             if lacking := sorted(names & missing):
                 said.append(f"missing: {what} {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else ""))
         how = "; ".join(said if said[1:] or not row.members else [*said, "captions exist"])
-        yield _hours(row.name, (wanted - there) * (probe.steps if probe is not None else 0), left, "student_step", how)
+        steps = 0 if probe is None or _elsewhere(left) else (wanted - there) * probe.steps
+        yield _hours(row.name, steps, left, "student_step", how)
+
+
+def _elsewhere(left: _Left) -> bool:
+    return left.recipe.probe is not None and left.recipe.probe.kind == "external"
 
 
 def _hours(what: str, count: float, left: _Left, each: str, how: str) -> Row:
@@ -158,18 +163,24 @@ def _sums(left: _Left, rows: Sequence[ArmRow]) -> Iterator[Row]:
     crops = (probe is not None) * left.recipe.reinforce.n_aug
     made = any(left.out.glob("reinforced-*/shards/sizes.json")) and not any(row.high for row in left.layers)
     pictures = 0 if made else left.assumed["images"].high * crops
-    reinforcing = _hours("embedding", pictures, left, "crop", "exists" if made else f"{pictures:,.0f} crops")
-    students = list(_arms(left, rows))
-    parts = {
-        "training captioners": left.trainings,
-        "drawing captions": left.layers,
-        "embedding": (reinforcing,),
-        "students": tuple(students),
+    asked = left.recipe.reinforce
+    oracle = asked.teachers == "oracle" and crops and not (left.out / TEACHER).is_dir()
+    parts: dict[str, tuple[Sequence[Row], str]] = {
+        "training captioners": (left.trainings, ""),
+        "drawing captions": (left.layers, ""),
+        "training the oracle": (
+            (_hours("", oracle * asked.oracle_steps, left, "student_step", ""),),
+            f"{asked.oracle_steps:,} steps" if oracle else "none, or exists",
+        ),
+        "embedding": (
+            (_hours("", pictures, left, "crop", ""),),
+            "exists" if made else f"{pictures:,.0f} crops",
+        ),
+        "students": (list(_arms(left, rows)), "not counted: they are trained elsewhere" if _elsewhere(left) else ""),
     }
-    for name, of in parts.items():
-        how = reinforcing.how if name == "embedding" else ""
+    for name, (of, how) in parts.items():
         yield Row(name, sum(row.low for row in of), sum(row.high for row in of), "h", how)
-    every = [row for of in parts.values() for row in of]
+    every = [row for of, _ in parts.values() for row in of]
     how = f"of {len(rows)} arms; one process after another, but for workers"
     yield Row("hours", sum(row.low for row in every), sum(row.high for row in every), "h", how)
 
@@ -198,9 +209,16 @@ def _assumptions(recipe: AblateRecipe, out: Path, drawn: Sequence[Batch]) -> Ite
     steps = sum(_students(out).values()) * (recipe.probe.steps if recipe.probe is not None else 0)
     probing = sum(seconds for part, seconds in book.all() if part.startswith(STUDENTS))
     yield _rate("training_step", 0.05, 0.2, "a step of 32 pictures by the packaged captioner")
-    yield _rate("caption", 0.003, 0.02, "a caption by the packaged captioner, two workers", drawing, captions)
+    yield _rate(
+        "caption",
+        0.003,
+        0.02,
+        "a caption by the packaged captioner, two workers; of others: plan generate/...",
+        drawing,
+        captions,
+    )
     yield _rate("crop", 0.002, 0.02, "a crop by a tiny teacher")
-    yield _rate("student_step", 0.03, 0.15, "a step of 128 pictures by a tiny student, two workers", probing, steps)
+    yield _rate("student_step", 0.05, 0.15, "a step of 128 pictures by a tiny student, two workers", probing, steps)
 
 
 def _rate(each: str, low: float, high: float, how: str, seconds: float = 0.0, count: int = 0) -> Row:

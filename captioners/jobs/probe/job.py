@@ -151,8 +151,10 @@ def _prepared(recipe: ProbeRecipe, folder: Path, say: Say) -> Setting:
     student = make_student(recipe.student, 0)
     sets: dict[tuple[str, ...], Path] = {}
     of_arm = []
-    for arm in recipe.arms.values():
+    for name, arm in recipe.arms.items():
         inputs = tuple(arm.shards or recipe.shards)
+        if not inputs:
+            raise UserError(f"arms.{name}: has no shards, and neither has the recipe; say shards='[\"FOLDER\"]'")
         if inputs not in sets:
             where = folder / "cache" / f"set-{sha256(json.dumps(inputs).encode()).hexdigest()[:8]}"
             most = int(recipe.cache_gb * 1e9)

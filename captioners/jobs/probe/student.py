@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def make_student(config: str | Mapping[str, Any], seed: int, device: torch.devic
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model: Any = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**whole)
-        tokenizer = _tokenizer(config, found)
+        length = found["text_cfg"].get("context_length", 77)
+        tokenizer = _tokenizer(config if isinstance(config, str) else None, length)
     except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
@@ -131,12 +133,11 @@ def _config_of(config: str | Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _tokenizer(config: str | Mapping[str, Any], found: Mapping[str, Any]) -> Any:
+@lru_cache  # reading its vocabulary takes longer than a small student's weights
+def _tokenizer(name: str | None, context_length: int) -> Any:
     import open_clip
 
-    if isinstance(config, str):
-        return open_clip.get_tokenizer(config)
-    return open_clip.SimpleTokenizer(context_length=found["text_cfg"].get("context_length", 77))
+    return open_clip.SimpleTokenizer(context_length=context_length) if name is None else open_clip.get_tokenizer(name)
 
 
 def _encode_text(model: Any, tokens: Tensor) -> Tensor:

@@ -15,10 +15,17 @@ Task = Literal["zero_shot", "count", "relation", "binding", "image_to_text", "te
 
 TINY: dict[str, Any] = {
     "embed_dim": 64,
-    "vision_cfg": {"image_size": 32, "patch_size": 8, "layers": 3, "width": 96, "head_width": 32, "mlp_ratio": 2.0},
-    "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 1},
+    "vision_cfg": {
+        "image_size": 32,
+        "timm_model_name": "test_resnet",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "linear",
+    },
+    "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
-"""open_clip's configuration of a student for a CPU."""
+"""open_clip's configuration of a student for a CPU, with timm's smallest ResNet: for the same seconds, a ViT learns
+less of the drawn world (an average of 0.33 instead of 0.47 after 30 s, from true captions)."""
 
 
 class Arm(Options):
@@ -116,11 +123,11 @@ class ProbeOptions(Options):
     """Lambda of MobileCLIP2's loss: 0 is CLIP's loss, which shows captions best, 1 the paper's distillation alone."""
     student: str | dict[str, Any] = TINY
     """An architecture of open_clip (`ViT-B-16`, `MobileCLIP2-S0`), or its configuration written out."""
-    steps: int = Field(300, ge=1)
+    steps: int = Field(250, ge=1)
     """Of each student."""
     batch_size: int = Field(128, ge=2)
     """Images a step."""
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(3e-3, gt=0)
     """Peak learning rate; after the warm-up a cosine takes it to 0."""
     weight_decay: float = Field(0.2, ge=0)
     """Of matrices."""
@@ -171,10 +178,8 @@ class ProbeRecipe(ProbeOptions):
     """Name -> its captions."""
 
     @model_validator(mode="after")
-    def _arms_have_data_and_are_there(self) -> "ProbeRecipe":
+    def _arms_are_there(self) -> "ProbeRecipe":
         for name, arm in self.arms.items():
-            if not (arm.shards or self.shards):
-                raise ValueError(f"arms.{name}: has no shards, and neither has the recipe; say shards")
             if not (arm.captions or self.ground_truth):
                 raise ValueError(f"arms.{name}: without ground truth and without captions nothing is left to train on")
         for name in (name for pair in self.declare.contrasts for name in pair):
