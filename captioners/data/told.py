@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from captioners.core.ledger import slug
+from captioners.core.parquet_bytes import read_parquet
 from captioners.core.run_dir import RunDir
 from captioners.core.storage import Place
 from captioners.data.source import Sample
@@ -55,9 +56,7 @@ class Told:
 
     def samples(self, shard: str, start: int, stop: int | None) -> Iterator[Sample]:
         """Yield the samples of a shard from number `start` to before `stop`; their pictures are empty."""
-        import pyarrow.parquet as pq
-
-        for row in pq.read_table(BytesIO(self._place.read(_file(shard)))).to_pylist():
+        for row in read_parquet(self._place.read(_file(shard))).to_pylist():
             if row["index"] >= start and (stop is None or row["index"] < stop):
                 yield Sample(
                     shard=shard,
