@@ -213,11 +213,11 @@ def test_what_a_model_measured_is_taken_image_by_image_and_no_model_is_opened(tm
     clip, _ = write_clip(tmp_path / "clip")
     out = tmp_path / "it"
     measure = {"clip": f"local-dir:{clip}", "references": "own", "all_metrics": True, "workers": 1}
-    recipe = options_from(
-        AblateRecipe, {**RECIPE, "measure": measure, "probe": None, "declare": {}, "output": str(out)}
-    )
+    changes = {"arms": {"two": {"members": [{"captioner": "demo", "draws": 2}]}}, "probe": None, "declare": {}}
+    source = {**RECIPE["source"], "count": 4}
+    recipe = options_from(AblateRecipe, {**RECIPE, **changes, "source": source, "measure": measure, "output": str(out)})
     made = job.ablate(recipe).ablation
-    assert made.arms[1].cells["CLIPScore"].value is not None
+    assert made.arms[0].cells["CLIPScore"].value is not None
     publish(out, "bundle")
     shutil.rmtree(clip)
 
