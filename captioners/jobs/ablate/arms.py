@@ -15,11 +15,12 @@ from captioners.jobs.ablate.declared import declared
 from captioners.jobs.ablate.found import Progress
 from captioners.jobs.ablate.gallery import gallery
 from captioners.jobs.ablate.layers import Batch, batch_of, batches
+from captioners.jobs.ablate.mix import best_mix
 from captioners.jobs.measure.cells import MeasureTable
 from captioners.jobs.measure.table import measure_sets
 from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import read
-from captioners.jobs.recipes.ablate import AblateRecipe, Row
+from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.metric import Metric
 from captioners.metrics.registry import REGISTRY
@@ -118,6 +119,8 @@ class Arms:
             for measured in self._together(several, "at one number of captions").rows:
                 self._progress[measured.name].equal = measured
         self._between(sets)
+        if self._recipe.budget is not None:
+            self._mix(self._recipe.budget)
         self._gallery = gallery(list(sets.values()), self._recipe.gallery)
         self.write()
 
@@ -136,6 +139,18 @@ class Arms:
         for row in self.to_probe:
             if len(row.members) > 1:
                 self._adds += added(sets[row.name], [one.trained for one in row.members])
+
+    def _mix(self, budget: Budget) -> None:
+        """Say which mix of captioners gains most per second, among those of the recipe's own rules."""
+        batch = self.batches[0]
+        draws = {name: one.draws for name, one in batch.members.items() if name not in self.refused(batch)}
+        try:
+            mix = best_mix(RunDir(batch.folder(self._out)), draws, budget, self._recipe.measure, self._out)
+        except UserError as error:
+            self._notes[f"No mix was chosen: {error}."] = None
+            return
+        self._notes[mix.words] = None
+        self._say(f"  {mix.words}")
 
     def _together(self, sets: Sequence[CaptionSet], what: str) -> MeasureTable:
         """Return a table on shared images; where a judge is refused (it has a captioner's tower), one without it."""
