@@ -4,7 +4,6 @@ What grows with the amount of text (vocabulary, entropy, compression) is taken a
 whose keys hash lowest: the same images for every captioner. The rest is counted over the whole set.
 """
 
-import io
 import zlib
 from collections.abc import Sequence
 from itertools import islice
@@ -18,6 +17,7 @@ from captioners.metrics.frequencies import LONGEST
 from captioners.metrics.hashed import Batch, Hashes, mixed, text_hash
 from captioners.metrics.metric import Metric
 from captioners.metrics.novelty import NOVEL_CAPTIONS, NOVEL_GRAMS, Known
+from captioners.metrics.packed import pack, text_of, unpack
 from captioners.metrics.sampled import Sample
 from captioners.metrics.self_bleu import CORPUS_MBLEU_4, corpus_mbleu, others_counts
 from captioners.metrics.tokens import Words, split_all
@@ -96,6 +96,8 @@ class AcrossSet:
             raise CaptionersError(f"{len(captions)} images have {len(keys)} keys")
         if not len(captions):
             return
+        if self._novel_of and not self._known:
+            raise CaptionersError("counts that were read have no text to measure novelty against; merge instead")
         batch = batch or Batch.of(captions)
         if batch.m != self.m:
             raise UserError(f"a set of {self.m} captions an image: these images have {batch.m}")
@@ -185,24 +187,21 @@ class AcrossSet:
 
     def to_bytes(self) -> bytes:
         """Return it as an npz file: the same counts give the same bytes."""
-        file = io.BytesIO()
-        kept = list(self._sample.items())
-        texts = [text.encode("utf-8", "surrogatepass") for key, captions in kept for text in (key, *captions)]
-        numbers = [self.m, self.images, self.words, self._sample.limit]
-        np.savez_compressed(
-            file,
-            numbers=np.array(numbers, dtype=np.int64),
-            captions=self._captions.hashes(),
-            caption_counts=self._captions.counts(),
-            vocabulary=self._vocabulary.hashes(),
-            word_counts=self._vocabulary.counts(),
-            bleu=self._bleu,
-            novel=self._novel,
-            novel_of=np.frombuffer(self._novel_of.encode(), dtype=np.uint8),
-            texts=np.frombuffer(b"".join(texts), dtype=np.uint8),
-            sizes=np.array(list(map(len, texts)), dtype=np.int64),
+        texts = [text for key, captions in self._sample.items() for text in (key, *captions)]
+        return pack(
+            {
+                "numbers": [self.m, self.images, self.words, self._sample.limit],
+                "captions": self._captions.hashes(),
+                "caption_counts": self._captions.counts(),
+                "vocabulary": self._vocabulary.hashes(),
+                "word_counts": self._vocabulary.counts(),
+                "bleu": self._bleu,
+                "novel": self._novel,
+                "novel_of": self._novel_of,
+                "texts": "".join(texts),
+                "sizes": np.array(list(map(len, texts)), dtype=np.int64),
+            }
         )
-        return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "AcrossSet":
@@ -211,20 +210,17 @@ class AcrossSet:
         Raises:
             UserError: it is no such file.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                m, images, count, limit = map(int, file["numbers"])
-                found = cls(m, budget=limit)
-                found.images, found.words = images, count
-                found._captions = HashCounts(file["captions"], file["caption_counts"])
-                found._vocabulary = HashCounts(file["vocabulary"], file["word_counts"])
-                found._bleu, found._novel = file["bleu"], file["novel"]
-                found._novel_of = file["novel_of"].tobytes().decode()
-                ends = np.cumsum(file["sizes"])
-                parts, text = zip(ends - file["sizes"], ends, strict=True), file["texts"].tobytes()
-                texts = iter([text[start:end].decode("utf-8", "surrogatepass") for start, end in parts])
-        except (ValueError, KeyError, OSError, EOFError) as error:
-            raise UserError(f"these are no counts of a set ({error}); measure it again") from error
+        counts = ("captions", "caption_counts", "vocabulary", "word_counts", "bleu", "novel")
+        read = unpack(data, "counts of a set", "numbers", *counts, "novel_of", "texts", "sizes")
+        m, images, total, limit = map(int, read["numbers"])
+        found = cls(m, budget=limit)
+        found.images, found.words = images, total
+        found._captions = HashCounts(read["captions"], read["caption_counts"])
+        found._vocabulary = HashCounts(read["vocabulary"], read["word_counts"])
+        found._bleu, found._novel = read["bleu"], read["novel"]
+        found._novel_of, text = text_of(read["novel_of"]), text_of(read["texts"])
+        ends = np.cumsum(read["sizes"])
+        texts = iter([text[end - size : end] for end, size in zip(ends, read["sizes"], strict=True)])
         for key in texts:
             found._sample.add(key, list(islice(texts, m)))
         return found
@@ -239,7 +235,10 @@ def entropy(hashes: Hashes) -> float:
 
 
 def compression_ratio(captions: Sequence[Words]) -> float:
-    """Return bytes / compressed bytes of captions, a line each, in chunks; a rest is left out beside a whole chunk."""
+    """Return bytes / compressed bytes of captions, a line each, in chunks; a rest is left out beside a whole chunk.
+
+    Other builds of zlib compress a little otherwise: numbers of two machines may differ in the third figure.
+    """
     text = "\n".join(map(" ".join, captions)).encode("utf-8", "surrogatepass")
     whole = len(text) // CHUNK * CHUNK or len(text)
     packed = sum(len(zlib.compress(text[start : start + CHUNK], 6)) for start in range(0, whole, CHUNK))

@@ -31,7 +31,14 @@ Numbers = NDArray[np.float64]
 CIDER_D = Metric(name="CIDEr-D", unit="score", high=10, better="higher", source="Vedantam et al. 2015, as COCO does")
 BLEU_4 = Metric(name="BLEU-4", unit="share", high=1, better="higher", source="Papineni et al. 2002, closest length")
 ROUGE_L = Metric(name="ROUGE-L", unit="share", high=1, better="higher", source="Lin 2004, beta 1.2, as COCO does")
-METRICS = (CIDER_D, BLEU_4, ROUGE_L)
+BEST_CIDER_D = Metric(
+    name="CIDEr-D, best of m",
+    unit="score",
+    high=10,
+    better="higher",
+    source="best of m captions, mean over choices",
+)
+METRICS = (CIDER_D, BLEU_4, ROUGE_L, BEST_CIDER_D)
 
 
 @dataclass(frozen=True)

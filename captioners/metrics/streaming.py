@@ -4,7 +4,6 @@
 of the whole. What is merged from shards equals the whole, bit for bit.
 """
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 
@@ -16,6 +15,7 @@ from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.hashed import Batch, Numbers
 from captioners.metrics.kernels import SELF_CIDER, SELF_CIDER_D, cider_d_kernel, cider_kernel, eigen_diversity
 from captioners.metrics.metric import Metric
+from captioners.metrics.packed import pack, text_of, unpack
 from captioners.metrics.rarefaction import EXACT, subsets
 from captioners.metrics.self_bleu import MBLEU_4
 
@@ -174,19 +174,20 @@ class Sums:
 
     def to_bytes(self) -> bytes:
         """Return them as an npz file: the same sums give the same bytes."""
-        file = io.BytesIO()
         rows = [" ".join([*map(str, self._sums[name]), name]) for name in self.names()]
-        np.savez_compressed(file, sums=np.frombuffer("\n".join(rows).encode(), dtype=np.uint8))
-        return file.getvalue()
+        return pack({"sums": "\n".join(rows)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Sums":
-        """Read what `to_bytes` gave."""
+        """Read what `to_bytes` gave.
+
+        Raises:
+            UserError: it is no such file.
+        """
         found = cls()
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            for row in file["sums"].tobytes().decode().splitlines():
-                images, missing, first, second, name = row.split(" ", 4)
-                found._sums[name] = (int(images), int(missing), int(first), int(second))
+        for row in text_of(unpack(data, "sums of metrics", "sums")["sums"]).splitlines():
+            images, missing, first, second, name = row.split(" ", 4)
+            found._sums[name] = (int(images), int(missing), int(first), int(second))
         return found
 
 

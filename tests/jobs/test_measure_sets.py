@@ -20,6 +20,7 @@ from captioners.jobs.measure.quick import sets_of_runs
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
 from captioners.metrics.intervals import mean
 from captioners.metrics.references import bleu, bleu_counts, cider_d, rouge_l
+from captioners.metrics.registry import REGISTRY
 from captioners.metrics.tokens import words
 from tests.jobs.drawn_runs import SEED, drawn_run, says, scene_of, voice
 
@@ -126,6 +127,20 @@ def test_references_of_another_source_are_met_by_shard_and_key(run):
     same = measure_sets([one(run, "greedy")], MeasureOptions(workers=1, references=source))
     assert value(same, "greedy", "CIDEr-D").value == value(own, "greedy", "CIDEr-D").value
     assert same.stamp["references"]["references"] == source
+
+
+def test_what_is_novel_is_what_no_reference_says(run):
+    table = measure_sets([one(run, "short")], MeasureOptions(workers=1, references="own", all_metrics=True))
+    known = {words(text) for key in texts_of(run, "short") for text in captions(scene_of(key), "short", 3, SEED)}
+    said = [words(text) for texts in texts_of(run, "short").values() for text in texts]
+    expected = np.mean([caption not in known for caption in said])
+    assert 0 < expected < 1
+    assert value(table, "short", "novel captions").value == pytest.approx(expected)
+
+
+def test_every_metric_of_a_table_is_listed(run):
+    table = measure_sets(sets_of_run(run.url), MeasureOptions(workers=1, references="own", all_metrics=True))
+    assert {one.name for one in table.metrics} <= set(REGISTRY)
 
 
 def test_what_is_not_measured_is_told_with_its_reason(run):

@@ -146,6 +146,15 @@ def test_one_caption_for_all_is_seen():
     assert named(found.values())["commonest caption"] == 1 / 6
 
 
+def test_any_text_survives_the_file():
+    """Also halves of a letter, which some captioners write, and texts without a word."""
+    found = AcrossSet(2)
+    found.add([["ein Kätzchen 🐈", "\ud83d cat"], ["", "図 1"]], ["a/ü", "b\0c"])
+    again = AcrossSet.from_bytes(found.to_bytes())
+    assert list(again._sample.items()) == list(found._sample.items())
+    assert again.values() == found.values()
+
+
 def test_nothing_is_undefined():
     found = AcrossSet(2)
     found.add([], [])
@@ -160,5 +169,7 @@ def test_what_does_not_add_up_is_refused():
         counted(known=None).merge(AcrossSet(3, budget=5))
     with pytest.raises(UserError, match="a set of 3 captions an image: these images have 5"):
         AcrossSet(3).add([T5], ["x"])
-    with pytest.raises(UserError, match="no counts of a set"):
+    with pytest.raises(UserError, match="no file of counts of a set"):
         AcrossSet.from_bytes(b"nothing")
+    with pytest.raises(CaptionersError, match="merge instead"):
+        AcrossSet.from_bytes(counted().to_bytes()).add(IMAGES[:1], ["another"])

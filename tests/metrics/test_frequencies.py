@@ -40,7 +40,7 @@ def test_a_table_is_the_same_bytes_whatever_the_order_and_comes_back():
     again = HashedFrequencies.from_bytes(one.to_bytes())
     assert again.digest == one.digest != fit(pairs[1:]).digest
     assert np.array_equal(again.hashes, one.hashes) and again.images == 60
-    with pytest.raises(UserError, match="no table of document frequencies"):
+    with pytest.raises(UserError, match="no file of document frequencies"):
         HashedFrequencies.from_bytes(b"PK nonsense")
 
 

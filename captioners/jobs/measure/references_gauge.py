@@ -1,7 +1,7 @@
 """Captions against what people wrote: CIDEr-D, BLEU-4 and ROUGE-L of every caption, and the best of m."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,10 @@ from captioners.jobs.measure.words_gauge import by_count, versions
 from captioners.metrics.against_references import Against
 from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.hashed import Batch
-from captioners.metrics.references import BLEU_4, CIDER_D, LONGEST, ROUGE_L, bleu
+from captioners.metrics.references import BEST_CIDER_D, BLEU_4, CIDER_D, LONGEST, ROUGE_L, bleu
 from captioners.metrics.retrieval import best_of
 from captioners.metrics.tokens import TOKENIZER
 
-BEST_CIDER_D = replace(CIDER_D, name="CIDEr-D, best of m", source="the best of m captions; mean over choices of m")
 _AT_ONCE = 1024
 """Images."""
 _COUNTS = tuple(f"bleu_{at}" for at in range(2 * LONGEST + 2))

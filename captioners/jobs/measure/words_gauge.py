@@ -13,17 +13,13 @@ from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
 from captioners.jobs.measure.gauge import Fresh, Ids, Numbers, Shown, ratio, to_parquet
 from captioners.metrics import across_set
 from captioners.metrics.across_set import AcrossSet
-from captioners.metrics.degenerate import CUT, DEGENERATE, FLAGS, TRUNCATED
+from captioners.metrics.degenerate import CUT, DEGENERATE, FLAGS, REFUSED, TRUNCATED
 from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.kernels import SELF_CIDER
 from captioners.metrics.metric import Metric
 from captioners.metrics.novelty import Known
 from captioners.metrics.streaming import WITHIN, WithinImage
 from captioners.metrics.tokens import TOKENIZER
-
-REFUSED = Metric(
-    name="refused captions", unit="share", high=1, better="lower", source="of all captions drawn, by the run's rules"
-)
 
 
 def versions(metrics: Sequence[Metric]) -> dict[str, int]:
