@@ -10,7 +10,7 @@ from typing import Any
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Sample, Shard, Source, Unreadable, sources
-from captioners.data.told import FILE, Told
+from captioners.data.told import Told
 
 
 class RunPictures:
@@ -20,7 +20,7 @@ class RunPictures:
         self._options: Mapping[str, Any] = run.settled().get("source") or {}
         self._shards = {str(found["path"]): found for found in run.inputs()}
         self._source: Source | None = None
-        self._told = Told(run) if run.place.exists(FILE) else None
+        self._told = Told(run)
 
     def image(self, row: Mapping[str, Any]) -> bytes:
         """Return the bytes that a layer's row was made from.
@@ -32,7 +32,7 @@ class RunPictures:
         found = self._shards.get(row["shard"])
         if found is None:
             raise NotFoundError(f"{row['shard']}: not among the run's frozen inputs")
-        if self._told is not None:
+        if self._told.there:
             raise NotFoundError(f"{row['shard']}: {row['key']}: this copy of the run came without its pictures")
         data = self._opened().image(Shard(**found), row["key"], row["offset"], row["size"])
         if sha256(data).hexdigest() != row["image_sha256"]:
@@ -44,7 +44,7 @@ class RunPictures:
         found = self._shards.get(shard)
         if found is None:
             raise NotFoundError(f"{shard}: not among the run's frozen inputs")
-        if self._told is not None:
+        if self._told.there:
             yield from self._told.samples(shard, start, stop)
             return
         for sample in self._opened().samples(Shard(**found), start):

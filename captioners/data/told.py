@@ -1,34 +1,29 @@
-"""What came with the pictures of a run, without the pictures: their captions and facts, in one Parquet file of the run.
+"""What came with the pictures of a run, without the pictures: their captions and facts, a Parquet file for each shard.
 
-A run that has the file `told.parquet` is read without its source: its captions can be measured where no picture is.
+told/about.json       says that this copy of the run is read without its source
+told/SHARD.parquet    shard, index, key, captions, meta (JSON), a row for each sample
+
+So captions can be measured where no picture is.
 """
 
 import json
 from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING
 
+from captioners.core.ledger import slug
+from captioners.core.parquet_bytes import read_parquet
 from captioners.core.run_dir import RunDir
+from captioners.core.storage import Place
 from captioners.data.source import Sample
 
-if TYPE_CHECKING:
-    import pyarrow
-
-FILE = "told.parquet"
+ABOUT = "told/about.json"
 
 
-def told_of(run: RunDir) -> bytes:
-    """Return the file for a run: a row for each of its samples that its source can still hand out.
-
-    Raises:
-        NotFoundError, UserError: the source is gone, or is not what it was.
-    """
+def told_rows(shard: str, samples: Iterator[Sample]) -> tuple[str, bytes]:
+    """Return name and bytes of a shard's file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from captioners.data.run_pictures import RunPictures
-
-    pictures = RunPictures(run)
     rows = [
         {
             "shard": sample.shard,
@@ -37,30 +32,31 @@ def told_of(run: RunDir) -> bytes:
             "captions": list(sample.captions),
             "meta": json.dumps(sample.meta, sort_keys=True, ensure_ascii=False),
         }
-        for shard in run.inputs()
-        for sample in pictures.samples(str(shard["path"]))
-        if isinstance(sample, Sample)
+        for sample in samples
     ]
     columns = {"shard": pa.string(), "index": pa.int64(), "key": pa.string()}
     schema = pa.schema({**columns, "captions": pa.list_(pa.string()), "meta": pa.string()})
     file = BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema), file, compression="zstd")
-    return file.getvalue()
+    return _file(shard), file.getvalue()
+
+
+def about() -> tuple[str, bytes]:
+    """Return name and bytes of the file that says it."""
+    return ABOUT, b'{"format": "captioners-told", "version": 1}\n'
 
 
 class Told:
-    """The file of a run, read."""
+    """The files of a run, or nothing."""
 
     def __init__(self, run: RunDir) -> None:
-        import pyarrow.parquet as pq
-
-        self._table: pyarrow.Table = pq.read_table(BytesIO(run.place.read(FILE)))
+        self._place: Place = run.place
+        self.there = self._place.exists(ABOUT)
+        """Whether the run is to be read so."""
 
     def samples(self, shard: str, start: int, stop: int | None) -> Iterator[Sample]:
         """Yield the samples of a shard from number `start` to before `stop`; their pictures are empty."""
-        import pyarrow.compute as pc
-
-        for row in self._table.filter(pc.field("shard") == shard).to_pylist():
+        for row in read_parquet(self._place.read(_file(shard))).to_pylist():
             if row["index"] >= start and (stop is None or row["index"] < stop):
                 yield Sample(
                     shard=shard,
@@ -70,3 +66,7 @@ class Told:
                     captions=tuple(row["captions"]),
                     meta=json.loads(row["meta"]),
                 )
+
+
+def _file(shard: str) -> str:
+    return f"told/{slug(shard)}.parquet"

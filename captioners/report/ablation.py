@@ -151,6 +151,8 @@ class Contrast(Options):
     """Exact sign-flip test, two-sided; None under six pairs."""
     p_holm: float | None = None
     """The same after Holm's correction for all declared contrasts."""
+    p_least: float | None = None
+    """The smallest `p_holm` that so many pairs could have given: above 0.05, no result could have been significant."""
     equivalent: bool | None = None
     """Whether two one-sided tests put the difference within the margin; None where they cannot."""
     primary: bool = False

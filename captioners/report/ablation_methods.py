@@ -69,9 +69,10 @@ def _probed(found: Ablation) -> list[str]:
     declared = found.declared
     if declared is not None:
         points = " points" if found.task_unit == "share" else ""
+        count = len(declared.contrasts)
         said.append(
             f"Declared before the first student began (sha256 {declared.sha256[:12]}): {declared.task} at λ = "
-            f"{declared.distillation}, {len(declared.contrasts)} contrasts, a margin of "
+            f"{_listed(declared.distillation.split(', '))}, {count} contrast{'' if count == 1 else 's'}, a margin of "
             f"±{number(declared.margin, found.task_unit)}{points}."
         )
         changes = len(declared.changes)

@@ -28,6 +28,8 @@ def _within(contrast: Contrast, difference: float, low: float, high: float) -> s
         return f"{which}, by less than the margin" if contrast.equivalent else which
     if contrast.equivalent:
         return "no difference that matters"
+    if contrast.p_least is not None and contrast.p_least > SIGNIFICANT:
+        return f"can't tell: {contrast.seeds} seeds are too few for so many tests"
     if low <= 0 <= high:
         return "can't tell"
     if contrast.p_holm is None:

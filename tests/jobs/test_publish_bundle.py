@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from captioners.core.run_dir import RunDir
 from captioners.data.run_pictures import RunPictures
 from captioners.jobs.ablate import job
 from captioners.jobs.ablate.declared import declare
+from captioners.jobs.measure import judge
 from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import Trained, append
 from captioners.jobs.publish.bundle import MANIFEST, manifest
@@ -21,6 +23,7 @@ from captioners.jobs.publish.check import check_bundle
 from captioners.jobs.publish.job import publish
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.metrics.contrasts import Declared, contrasts
+from tests.kinds.test_scorer import write_clip
 
 RECIPE = {
     "job": "ablate",
@@ -79,8 +82,9 @@ def bundle(whole, tmp_path):
 
 def sign(bundle):
     """Make the manifest fit again, as somebody would who alters a number on purpose."""
-    files = {file.relative_to(bundle).as_posix(): file.read_bytes() for file in bundle.rglob("*") if file.is_file()}
-    (bundle / MANIFEST).write_bytes(manifest(files))
+    files = [file for file in bundle.rglob("*") if file.is_file() and file.name != MANIFEST]
+    digests = {file.relative_to(bundle).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files}
+    (bundle / MANIFEST).write_bytes(manifest(digests))
 
 
 def alter(file, old, new):
@@ -102,7 +106,8 @@ def test_everything_is_made_again_to_the_last_digit_and_without_pictures(bundle)
 def test_the_captions_are_parquet_that_anybody_reads(bundle):
     rows = pa.concat_tables([pq.read_table(file) for file in bundle.glob("captions/layers/*/*.parquet")])
     assert rows.num_rows == 8 * (3 + 1)
-    told = pq.read_table(bundle / "captions" / "told.parquet").to_pylist()
+    (file,) = (bundle / "captions" / "told").glob("*.parquet")
+    told = pq.read_table(file).to_pylist()
     assert len(told) == 8
     assert all(row["captions"] and "scene" in json.loads(row["meta"]) for row in told)
 
@@ -201,3 +206,30 @@ def test_the_command_says_how_it_went_by_its_code(bundle, capsys):
     assert "arm one, λ 0, average, seed 0" in said
     assert "numbers and files differ" in said
     assert captioners(["ablate", str(bundle), "seed=1", "--check"]) == 1
+
+
+def test_what_a_model_measured_is_taken_image_by_image_and_no_model_is_opened(tmp_path, monkeypatch):
+    (tmp_path / "clip").mkdir()
+    clip, _ = write_clip(tmp_path / "clip")
+    out = tmp_path / "it"
+    measure = {"clip": f"local-dir:{clip}", "references": "own", "all_metrics": True, "workers": 1}
+    recipe = options_from(
+        AblateRecipe, {**RECIPE, "measure": measure, "probe": None, "declare": {}, "output": str(out)}
+    )
+    made = job.ablate(recipe).ablation
+    assert made.arms[1].cells["CLIPScore"].value is not None
+    publish(out, "bundle")
+    shutil.rmtree(clip)
+
+    def refused(_name):
+        raise AssertionError("a model was opened")
+
+    monkeypatch.setattr(judge, "open_scorer", refused)
+    found = check_bundle(out / "bundle")
+    assert found.wrong == []
+    (table, *_) = sorted((out / "bundle").glob("captions/measures/clip/*/*.parquet"))
+    rows = pq.read_table(table)
+    place = rows.schema.get_field_index("clip_score")
+    pq.write_table(rows.set_column(place, "clip_score", pa.array([0.5] * rows.num_rows)), table)
+    sign(out / "bundle")
+    assert any("CLIPScore, value: " in line for line in check_bundle(out / "bundle").wrong)

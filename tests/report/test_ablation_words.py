@@ -22,6 +22,7 @@ COMMON = {"arm": "a", "against": "b", "task": "t", "distillation": "0", "primary
         ({"seeds": 3, "difference": 0.1, "low": 0.05, "high": 0.15}, "too few seeds to test"),
         ({"difference": 0.0, "low": -0.01, "high": 0.01, "p_holm": 1.0, "equivalent": True}, "no difference that"),
         ({"difference": 0.0, "low": -0.1, "high": 0.1, "p_holm": 1.0, "equivalent": False}, "can't tell"),
+        ({"difference": 0.1, "low": 0.05, "high": 0.15, "p_holm": 0.09, "p_least": 0.09}, "6 seeds are too few for so"),
     ],
 )
 def test_a_finding_says_what_its_numbers_carry_and_no_more(numbers, said):

@@ -165,6 +165,7 @@ def contrasts_of(tested: Iterable[Tested]) -> tuple[Contrast, ...]:
             high=_number(one.high),
             p=one.p,
             p_holm=one.p_holm,
+            p_least=one.p_least,
             equivalent=None if one.p_same is None else one.p_same <= _LEVEL,
             primary=one.primary,
         )

@@ -1,6 +1,6 @@
 """`captioners report ABLATION --to FORM`: a page, LaTeX, Markdown or CSV, of `ablation.json` alone; or a bundle."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -57,16 +57,20 @@ def publish(given: str | Path, to: str = "html", out: str | Path | None = None, 
         raise UserError(f"{target}: {form} is a folder of several files, and this is a file; name another --out")
     if form == "html" and target.is_dir():
         target /= _FILES["html"]
-    if form == "html":
-        files = {target.name: _page(found)}
-    else:
-        files = _bundle(folder) if form == "bundle" else _MADE[form](found, say)
     place = Place(target.parent if form == "html" else target)
+    sizes = [_write(place, name, data) for name, data in _files(form, folder, found, target, say)]
+    return Published(path=str(target), files=len(sizes), size=sum(sizes))
+
+
+def _files(form: Form, folder: Path, found: Ablation, target: Path, say: Say) -> Iterable[tuple[str, bytes]]:
+    if form == "html":
+        return [(target.name, _page(found))]
     if form == "bundle":
-        _remove_old(place)
-    for name, data in files.items():
-        _write(place, name, data)
-    return Published(path=str(target), files=len(files), size=sum(map(len, files.values())))
+        from captioners.jobs.publish.bundle import bundle, remove_old
+
+        remove_old(Place(target))
+        return bundle(folder)
+    return _MADE[form](found, say).items()
 
 
 def _form(to: str) -> Form:
@@ -104,18 +108,6 @@ def _csv(found: Ablation, _say: Say) -> Files:
     return {name: text.encode() for name, text in tables(found).items()}
 
 
-def _bundle(folder: Path) -> Files:
-    from captioners.jobs.publish.bundle import bundle
-
-    return bundle(folder)
-
-
-def _remove_old(place: Place) -> None:
-    from captioners.jobs.publish.bundle import remove_old
-
-    remove_old(place)
-
-
 _MADE: Mapping[Form, Callable[[Ablation, Say], Files]] = {"latex": _latex, "markdown": _markdown, "csv": _csv}
 
 
@@ -133,8 +125,9 @@ def figures(found: Ablation, forms: tuple[str, ...], say: Say) -> Files:
     return files
 
 
-def _write(place: Place, name: str, data: bytes) -> None:
+def _write(place: Place, name: str, data: bytes) -> int:
     try:
         place.write(name, data)
+        return len(data)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"{place.at(name)}: cannot be written ({error.strerror}); choose another --out") from None
