@@ -48,12 +48,12 @@ class Judges:
         return self._with_average({task: value for judge in self._judges for task, value in judge.chance.items()})
 
     def __call__(self, student: Student) -> dict[str, float]:
-        """Return the student's number for each task, `average` first."""
+        """Return the student's number for each task, `average` first if there is one."""
         return self._with_average({task: value for judge in self._judges for task, value in judge(student).items()})
 
     def _with_average(self, found: dict[str, float]) -> dict[str, float]:
         of = [found.get(task, nan) for judge in self._judges for task in judge.headline]
-        return {AVERAGE: sum(of) / len(of) if of else nan, **found}
+        return {AVERAGE: sum(of) / len(of), **found} if of else found
 
 
 def _open(one: Evaluation, preprocess: Preprocess, folder: Path) -> Judge:
