@@ -1,7 +1,8 @@
 """Read Parquet files whose bytes are in memory.
 
-Not through a Python file: threads of pyarrow's may still hold it when the interpreter ends, and then the process aborts
-after its work is done (apache/arrow issues 34314, 33975, 50482). Bytes go over as a buffer, which no other thread reads.
+`pyarrow.parquet.read_table` leaves threads behind that may still let go of what it was given when the interpreter ends,
+and then the process aborts after its work is done (apache/arrow issues 34314, 33975, 50482). `ParquetFile` reads in the
+calling thread alone.
 """
 
 from typing import TYPE_CHECKING
@@ -15,4 +16,4 @@ def read_parquet(data: bytes) -> "pyarrow.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(data), use_threads=False)
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)

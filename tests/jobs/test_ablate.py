@@ -13,9 +13,12 @@ from captioners.core.run_dir import RunDir
 from captioners.data.drawn_check import check, facts, facts_stated
 from captioners.data.drawn_scene import NOTICE, scene
 from captioners.jobs.ablate import job, students
+from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.job import ablate
+from captioners.jobs.ablate.mix import best_mix, greedy
 from captioners.jobs.plan.job import plan
-from captioners.jobs.recipes.ablate import AblateRecipe
+from captioners.jobs.recipes.ablate import AblateRecipe, Budget
+from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.report.ablation import read_ablation
 
 SCENES = 8
@@ -185,6 +188,85 @@ def test_students_and_what_was_declared(done):
     assert contrast.difference == pytest.approx(values["three"] - values["one"])
     assert (contrast.arm, contrast.against, contrast.p) == ("three", "one", None)
     assert run.ablation.declared.contrasts == (("three", "one"),) and not run.ablation.declared.changes
+
+
+def test_a_mix_is_chosen_by_facts_a_second_among_those_who_say_what_is_true(done, tmp_path):
+    """The oracle joins sets of facts by hand, and takes seconds from the ledger's own entries."""
+    out, *_ = done
+    captions, draws = RunDir(out / "captions"), {NONE: 3, SHORT: 1}
+    said = {NONE: _texts(out, NONE), SHORT: _texts(out, SHORT)}
+    seconds = {}
+    for name, count in draws.items():
+        spent = [second for entry in captions.entries([name]) for second in entry.seconds.values()]
+        seconds[name] = sum(spent) / (SCENES * count)
+
+    def told(mix):
+        shares = []
+        for key in said[NONE]:
+            one = scene(0, "caption", int(key))
+            texts = [text for name, count in mix.items() for text in said[name][key][:count]]
+            shares.append(len({fact for text in texts for fact in facts_stated(text, one)}) / len(facts(one)))
+        return sum(shares) / len(shares)
+
+    options = MeasureOptions(workers=1)
+    mix = best_mix(captions, draws, Budget(least=0.0, captions=3), options, tmp_path)
+    taken, now = dict.fromkeys(draws, 0), 0.0
+    for step in mix.steps:
+        gains = {}
+        for name in (name for name in draws if taken[name] < draws[name]):
+            gains[name] = (told({**taken, name: taken[name] + 1}) - now) / seconds[name]
+        assert gains[step.layer] == pytest.approx(max(gains.values())) and gains[step.layer] > 0
+        taken[step.layer] += 1
+        now = told(taken)
+        assert step.value == pytest.approx(now)
+    assert mix.steps[-1].seconds == pytest.approx(sum(seconds[name] * count for name, count in taken.items()))
+    true = {name: _arm_true(said[name]) for name in draws}
+    worse = min(true, key=true.get)
+    gated = best_mix(captions, draws, Budget(least=sum(true.values()) / 2), options, tmp_path)
+    assert list(gated.refused) == [worse] and worse not in {step.layer for step in gated.steps}
+    assert f"Kept out: {worse}" in gated.words
+    assert json.loads((tmp_path / "budget.json").read_text())["refused"] == dict(gated.refused)
+    none = best_mix(captions, draws, Budget(least=1.0), options, tmp_path)
+    assert none.steps == () and "none passes the gate" in none.words
+    with pytest.raises(UserError, match="'CLIPScore' is not measured"):
+        best_mix(captions, draws, Budget(gate="CLIPScore"), options, tmp_path)
+
+
+def _arm_true(captions):
+    claims = [
+        claim.true
+        for key, texts in captions.items()
+        for text in texts
+        for claim in check(text, scene(0, "caption", int(key))).claims
+    ]
+    return sum(claims) / len(claims)
+
+
+def test_greedy_takes_the_dear_one_last_and_stops_where_nothing_is_gained():
+    worth = {"a": [5.0, 1.0, 0.0], "b": [6.0, 3.0]}
+    steps = greedy(
+        lambda mix: sum(sum(worth[name][:count]) for name, count in mix.items()),
+        {"a": 3, "b": 2},
+        {"a": 1.0, "b": 2.0},
+        9,
+    )
+    assert [(step.layer, step.value, step.seconds) for step in steps] == [
+        ("a", 5.0, 1.0), ("b", 11.0, 3.0), ("b", 14.0, 5.0), ("a", 15.0, 6.0)
+    ]  # fmt: skip
+    assert len(greedy(lambda mix: float(mix["a"]), {"a": 3}, {"a": 1.0}, 2)) == 2
+
+
+def test_a_judge_that_is_a_captioners_own_tower_is_refused_and_the_rest_is_measured(done):
+    out, _, _ = done
+    there = {name: arm for name, arm in MINIATURE["arms"].items() if name != "lost"}
+    measure = {"references": "own", "workers": 1, "clip": "demo"}
+    changed = recipe(out, measure=measure, gallery=0, arms=there, captioners={"none": "demo", "short": LEARNER})
+    arms = Arms(changed, "it", out, "", lambda _: None)
+    arms.measure()
+    found = arms.ablation()
+    assert any("Measured without a judge, one: " in note and "tower" in note for note in found.notes)
+    assert _arm(found, "one").cells["claims true"].value is not None
+    assert _arm(found, "one").cells["CLIPScore"].value is None
 
 
 def test_the_same_command_again_makes_nothing_anew(done):

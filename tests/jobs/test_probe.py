@@ -144,6 +144,9 @@ def test_mistakes_are_said_before_anything_is_trained(shards, tmp_path):
         probe(options_from(ProbeRecipe, {"job": "probe", "arms": {"a": {}}, "output": str(tmp_path / "run")}))
     with pytest.raises(UserError, match=r"arm a: no captions are named 'shorts'.*Did you mean 'short'"):
         probe(recipe(shards, tmp_path / "run", arms={"a": {"captions": {"shorts": 1}}}, declare={}))
+    with pytest.raises(UserError, match=r"declare\.primary: no task is named 'averag'; there are average, binding"):
+        probe(recipe(shards, tmp_path / "late", declare={"primary": "averag"}))
+    assert len(read(tmp_path / "late")) == 1, "after the first student, and not after the last"
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no run of probe"):

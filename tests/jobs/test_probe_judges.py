@@ -1,13 +1,14 @@
 """Tasks judged by students whose answers are known: one that sees everything, one that sees nothing, and by hand."""
 
 import json
+import sys
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
-from captioners.core.errors import UserError
+from captioners.core.errors import CaptionersError, UserError
 from captioners.core.recipe import options_from
 from captioners.data.drawn_check import check
 from captioners.data.drawn_scene import scene
@@ -200,3 +201,37 @@ def test_a_label_that_is_no_class_and_a_source_without_captions_are_said(tmp_pat
         UserError, match=r"evaluation pets: .*0000.*: its first caption is 'caption 0', none of the classes"
     ):
         Judges(evaluation(wrong), PREPROCESS, tmp_path / "cache")
+
+
+PROGRAM = """
+import json, pathlib, sys, open_clip
+student, out = sys.argv[1:]
+model = open_clip.create_model("local-dir:" + student)
+said = {"dataset": "wds/cars", "metrics": {"acc1": 0.5, "acc5": 1, "note": "text"}}
+pathlib.Path(out, "cars.json").write_text(json.dumps(said))
+pathlib.Path(out, "own.json").write_text(json.dumps({"width": model.text_projection.shape[1] / 100}))
+"""
+
+
+def test_another_program_is_handed_the_student_and_writes_numbers(tmp_path):
+    (tmp_path / "judge.py").write_text(PROGRAM)
+    run = f"{sys.executable} -W ignore {tmp_path / 'judge.py'} {{student}} {{output}}"
+    (options,) = evaluation({"kind": "command", "name": "clip", "run": run, "average": ["clip/wds_cars/acc1"]})
+    student = make_student(probing.STUDENT, 0)
+    found = Judges([options], student.preprocess, tmp_path / "cache")(student)
+    assert found == {"average": 0.5, "clip/wds_cars/acc1": 0.5, "clip/wds_cars/acc5": 1.0, "clip/width": 0.16}
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        ("false", r"evaluation clip: false ended with 1"),
+        ("true", r"true wrote no numbers into \{output\}"),
+        ("no-such-program {student}", "no-such-program cannot be run"),
+    ],
+)
+def test_a_program_that_fails_is_said(tmp_path, run, says):
+    (options,) = evaluation({"kind": "command", "name": "clip", "run": run})
+    student = make_student(probing.STUDENT, 0)
+    with pytest.raises(CaptionersError, match=says):
+        Judges([options], student.preprocess, tmp_path / "cache")(student)

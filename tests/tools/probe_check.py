@@ -39,10 +39,10 @@ EXPECTED = (
 """What has more of which task; by more than so much, in the mean over seeds."""
 
 
-def main(folder, seeds=6, steps=250, scenes=2000, students=None):
+def main(folder, seeds=6, steps=250, scenes=2000, **more):
     """Make all that is missing in the folder, probe, print what came out, and return 1 if it is not as it must be."""
     folder = Path(folder)
-    recipe = made(folder, seeds, steps, scenes, **(students or {}))
+    recipe = made(folder, seeds, steps, scenes, **more)
     run = probe(recipe, print)
     print("\n".join(lines(run, recipe)))
     found = {}
@@ -98,7 +98,8 @@ def made(folder, seeds, steps, scenes, *, student=None, teacher_steps=600, n_aug
                 text = captions(drawn, "alt_text", 1, 0)[0].encode()
                 tar.add(f"{index:08d}", {"jpg": jpeg(drawn), "txt": text, "json": about, "syn.json": syn})
     architecture = {"student": student} if student else {}
-    teacher = train_teacher(folder / "teacher", steps=teacher_steps, scenes=scenes, say=print, **architecture)
+    teaching = {"steps": teacher_steps, "batch_size": more.get("batch_size", 128), **architecture}
+    teacher = train_teacher(folder / "teacher", scenes=scenes, say=print, **teaching)
     augmentation = {"random_resized_crop": {"size": 96, "scale": [0.7, 1.0]}, "rand_augment": {"num_ops": 0}}
     reinforce(
         options_from(
@@ -115,8 +116,8 @@ def made(folder, seeds, steps, scenes, *, student=None, teacher_steps=600, n_aug
         ProbeRecipe,
         {
             "job": "probe", "shards": [str(folder / "reinforced/shards")], "arms": arms, "seeds": list(range(seeds)),
-            "steps": steps, "output": str(folder / "probe"), "workers": 2, **architecture, **more,
-            "declare": {"contrasts": [["good", "hallucinating"]]},
+            "steps": steps, "output": str(folder / "probe"), "workers": 2, **architecture,
+            "declare": {"contrasts": [["good", "hallucinating"]]}, **more,
         },
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
+from captioners.core.errors import UserError
 from captioners.core.run_dir import RunDir
 from captioners.data.caption_sets import CaptionSet, Part
 from captioners.data.drawn_scene import NOTICE
@@ -14,12 +15,15 @@ from captioners.jobs.ablate.declared import declared
 from captioners.jobs.ablate.found import Progress
 from captioners.jobs.ablate.gallery import gallery
 from captioners.jobs.ablate.layers import Batch, batch_of, batches
+from captioners.jobs.ablate.mix import best_mix
 from captioners.jobs.measure.cells import MeasureTable
 from captioners.jobs.measure.table import measure_sets
 from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import read
-from captioners.jobs.recipes.ablate import AblateRecipe, Row
+from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
+from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.metric import Metric
+from captioners.metrics.registry import REGISTRY
 from captioners.report.ablation import Ablation, Added, Arm, Overlap
 from captioners.report.ablation_gallery import Seen
 from captioners.report.ablation_page import render_ablation
@@ -94,18 +98,29 @@ class Arms:
                 self._progress[row.name].seconds = training + share
 
     def measure(self) -> None:
-        """Measure every arm's captions, by themselves and at one number for all."""
-        sets = {row.name: self._set(row) for row in self.to_probe if row.members}
-        for number, (name, one) in enumerate(sets.items(), start=1):
-            table = self._measured([one])
-            self._progress[name].own = table.rows[0]
-            self._say(f"  arm {number} of {len(sets)}, {name}: {_words(table)}")
+        """Measure every arm's captions, by themselves and at one number for all; who cannot be, fails.
+
+        Raises InterruptedRunError where it was stopped; the same command continues.
+        """
+        rows = [row for row in self.to_probe if row.members]
+        sets: dict[str, CaptionSet] = {}
+        for number, row in enumerate(rows, start=1):
+            try:
+                table = self._together([self._set(row)], row.name)
+            except UserError as error:
+                self.fail(row, str(error))
+                continue
+            self._progress[row.name].own = table.rows[0]
+            sets[row.name] = self._set(row)
+            self._say(f"  arm {number} of {len(rows)}, {row.name}: {_words(table)}")
             self.write()
         several = [one for name, one in sets.items() if self._progress[name].row.m > 1]
         if len({self._progress[one.name].row.m for one in several}) > 1:
-            for row in self._measured(several).rows:
-                self._progress[row.name].equal = row
+            for measured in self._together(several, "at one number of captions").rows:
+                self._progress[measured.name].equal = measured
         self._between(sets)
+        if self._recipe.budget is not None:
+            self._mix(self._recipe.budget)
         self._gallery = gallery(list(sets.values()), self._recipe.gallery)
         self.write()
 
@@ -125,9 +140,35 @@ class Arms:
             if len(row.members) > 1:
                 self._adds += added(sets[row.name], [one.trained for one in row.members])
 
-    def _measured(self, sets: Sequence[CaptionSet]) -> MeasureTable:
-        table = measure_sets(sets, self._recipe.measure)
-        self._metrics = self._metrics or table.metrics
+    def _mix(self, budget: Budget) -> None:
+        """Say which mix of captioners gains most per second, among those of the recipe's own rules."""
+        batch = self.batches[0]
+        draws = {name: one.draws for name, one in batch.members.items() if name not in self.refused(batch)}
+        try:
+            mix = best_mix(RunDir(batch.folder(self._out)), draws, budget, self._recipe.measure, self._out)
+        except UserError as error:
+            self._notes[f"No mix was chosen: {error}."] = None
+            return
+        self._notes[mix.words] = None
+        self._say(f"  {mix.words}")
+
+    def _together(self, sets: Sequence[CaptionSet], what: str) -> MeasureTable:
+        """Return a table on shared images; where a judge is refused (it has a captioner's tower), one without it."""
+        options = self._recipe.measure.model_copy(update={"common": True})
+        try:
+            return self._measured(sets, options)
+        except UserError as error:
+            if options.clip is None:
+                raise
+            table = self._measured(sets, options.model_copy(update={"clip": None}))
+            self._notes[f"Measured without a judge, {what}: {error}"] = None
+            return table
+
+    def _measured(self, sets: Sequence[CaptionSet], options: MeasureOptions) -> MeasureTable:
+        table = measure_sets(sets, options)
+        known = dict.fromkeys((*self._metrics, *table.metrics))
+        order = list(REGISTRY)
+        self._metrics = tuple(sorted(known, key=lambda one: order.index(one.name) if one.name in REGISTRY else 0))
         return table
 
     def _set(self, row: Row) -> CaptionSet:

@@ -10,7 +10,7 @@ The same command resumes. More arms, seeds or weights of distillation continue t
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from math import isnan
@@ -28,7 +28,7 @@ from captioners.jobs.probe.results import Trained, append, read, read_external
 from captioners.jobs.probe.sanity import Check, checks_of
 from captioners.jobs.probe.student import make_student
 from captioners.jobs.probe.work import Failed, Setting, Tables, Task, run_of, students_of, work
-from captioners.jobs.recipes.probe import AVERAGE, ProbeRecipe
+from captioners.jobs.recipes.probe import ProbeRecipe
 from captioners.metrics.contrasts import Contrast, Declared, Result, contrasts
 from captioners.reinforcement.held import hold, open_held, teachers_of
 
@@ -118,13 +118,14 @@ def _trained_here(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
             say(f"arm {what.task.arm}, seed {what.task.seed}: {what.why}")
             return
         append(folder, what)
+        _known_task(recipe, what.values)
         there[Task(what.arm, what.seed, what.distillation)] = what
         done = sum(task in there for task in left)
         rest = (time.monotonic() - began) / done * (len(left) - done)
-        value = what.values.get(recipe.declare.primary, what.values[AVERAGE])
+        primary = recipe.declare.primary
         say(
             f"{done} of {len(left)}: {what.arm}, seed {what.seed}, distillation {what.distillation:g}: "
-            f"{recipe.declare.primary} {value:.3f} ({what.seconds:.0f} s; about {rest / 60:.0f} min left)"
+            f"{primary} {what.values[primary]:.3f} ({what.seconds:.0f} s; about {rest / 60:.0f} min left)"
         )
 
     run_tasks(work, setting, left, workers=recipe.workers, tell=tell, notice=say)
@@ -187,9 +188,16 @@ def _compared(results: Sequence[Result], recipe: ProbeRecipe) -> list[Contrast]:
     """Return the declared contrasts of those arms that have results."""
     declared, there = declared_of(recipe), {result.arm for result in results}
     pairs = tuple(pair for pair in declared.contrasts if there.issuperset(pair))
-    if results and declared.primary not in (tasks := {result.task for result in results}):
-        raise UserError(f"declare.primary: no task is named {declared.primary!r}; there are {', '.join(sorted(tasks))}")
+    if results:
+        _known_task(recipe, {result.task for result in results})
     return contrasts(results, Declared(**{**vars(declared), "contrasts": pairs}))
+
+
+def _known_task(recipe: ProbeRecipe, tasks: Collection[str]) -> None:
+    """Raise UserError if what decides is no task: after the first student, and not after the last."""
+    primary = recipe.declare.primary
+    if primary not in tasks:
+        raise UserError(f"declare.primary: no task is named {primary!r}; there are {', '.join(sorted(tasks))}")
 
 
 def _folder(recipe: ProbeRecipe) -> Path:

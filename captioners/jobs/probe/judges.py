@@ -5,12 +5,12 @@ from math import nan
 from pathlib import Path
 from typing import Protocol
 
-from captioners.core.errors import UserError
 from captioners.images.preprocess import Preprocess
+from captioners.jobs.probe.command import CommandJudge
 from captioners.jobs.probe.drawn import DrawnJudge
 from captioners.jobs.probe.real import RetrievalJudge, ZeroShotJudge
 from captioners.jobs.probe.student import Student
-from captioners.jobs.recipes.probe import AVERAGE, Drawn, Evaluation, Retrieval, ZeroShot
+from captioners.jobs.recipes.probe import AVERAGE, Command, Drawn, Evaluation, Retrieval, ZeroShot
 
 
 class Judge(Protocol):
@@ -48,12 +48,12 @@ class Judges:
         return self._with_average({task: value for judge in self._judges for task, value in judge.chance.items()})
 
     def __call__(self, student: Student) -> dict[str, float]:
-        """Return the student's number for each task, `average` first."""
+        """Return the student's number for each task, `average` first if there is one."""
         return self._with_average({task: value for judge in self._judges for task, value in judge(student).items()})
 
     def _with_average(self, found: dict[str, float]) -> dict[str, float]:
         of = [found.get(task, nan) for judge in self._judges for task in judge.headline]
-        return {AVERAGE: sum(of) / len(of), **found}
+        return {AVERAGE: sum(of) / len(of), **found} if of else found
 
 
 def _open(one: Evaluation, preprocess: Preprocess, folder: Path) -> Judge:
@@ -63,4 +63,5 @@ def _open(one: Evaluation, preprocess: Preprocess, folder: Path) -> Judge:
         return ZeroShotJudge(one, preprocess, folder)
     if isinstance(one, Retrieval):
         return RetrievalJudge(one, preprocess, folder)
-    raise UserError(f"evaluation: {one} is no task")
+    assert isinstance(one, Command)
+    return CommandJudge(one)

@@ -55,6 +55,7 @@ class Student:
         """Return [B, E] of unit length, of uint8 pixels [B, 3, H, W]."""
         model: Any = self.model
         given = self.preprocess.normalised(pixels.to(self.device, non_blocking=True))
+        given = given.contiguous(memory_format=torch.channels_last)
         with self._autocast():
             found = model.encode_image(given)
         return F.normalize(found.float(), dim=-1)
@@ -118,7 +119,9 @@ def make_student(config: str | Mapping[str, Any], seed: int, device: torch.devic
     open_clip.set_model_preprocess_cfg(model, asdict(PreprocessCfg(size=size)))
     preprocess = Preprocess(open_clip.get_model_preprocess_cfg(model))
     where = device or torch.device("cpu")
-    return Student(model.to(where), lambda texts: tokenizer(list(texts)), preprocess, found, where)
+    # Channels last: small convolutions take a quarter less time on a CPU.
+    model = model.to(where, memory_format=torch.channels_last)
+    return Student(model, lambda texts: tokenizer(list(texts)), preprocess, found, where)
 
 
 def _config_of(config: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -116,10 +116,10 @@ def train(
 
 
 def _loss(student: Student, step: Step, loss_of: ReinforcedLoss) -> Tensor:
-    """Return the loss of a step; both texts of a picture go through the student together."""
+    """Return the loss of a step."""
     images = student.images(step.pixels)
-    given = [tokens for tokens in (step.texts, step.syn_texts) if tokens is not None]
-    texts = torch.split(student.texts(torch.cat(given)), len(images))
+    # Each kind by itself: web texts are short, and would be padded to the longest synthetic caption.
+    texts = [student.texts(tokens) for tokens in (step.texts, step.syn_texts) if tokens is not None]
     taught = [(step.teacher.texts, step.texts), (step.teacher.syn_texts, step.syn_texts)]
     # Synthetic captions alone take the ground truth's place.
     rows = [rows.to(images.device) for rows, tokens in taught if rows is not None and tokens is not None]

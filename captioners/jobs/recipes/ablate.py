@@ -67,6 +67,19 @@ class Reinforcing(Working):
     """Crops or captions that a teacher gets at once; absent: 256 on CUDA, 16 on a CPU."""
 
 
+class Budget(Options):
+    """What a mix of captioners is chosen by, from the captions of a pilot: most of an objective per second."""
+
+    objective: Literal["facts told", "captions in effect"] = "facts told"
+    """facts told: of an image's, by all captions together (drawn scenes); captions in effect: their Vendi score."""
+    gate: str = "claims true"
+    """A metric of faithfulness, such as CLIPScore where a judge is named, ..."""
+    least: float = 0.9
+    """... that a captioner's captions have to reach, so that nobody is paid for what is false."""
+    captions: int = Field(10, ge=1)
+    """Captions of an image, at most."""
+
+
 CaptionerName = Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
 """It also names a folder."""
 
@@ -116,6 +129,8 @@ class AblateRecipe(Options):
     """The students, as in recipes of `probe`; `null`: captions are measured alone."""
     declare: Declare = operation(Declare())
     """What is claimed, kept when the first student begins; what is changed later stands on the page."""
+    budget: Budget | None = operation(None)
+    """Say which mix of captioners gains most per second; `probe=null source.count=500` makes a pilot of it."""
     gallery: int = operation(12, ge=0)
     """Images on the page with every arm's captions."""
     allow_noncommercial: bool = False

@@ -95,7 +95,20 @@ class Retrieval(Options):
     """Captions of a picture, at most; each retrieves by itself."""
 
 
-Evaluation = Annotated[Drawn | ZeroShot | Retrieval, Field(discriminator="kind")]
+class Command(Options):
+    """Tasks of another program, for instance CLIP-benchmark: it runs once for each student."""
+
+    kind: Literal["command"] = "command"
+    name: str = Field(min_length=1)
+    """What its tasks' names begin with."""
+    run: str = Field(min_length=1)
+    """The command. `{student}`: a directory that open_clip opens as `local-dir:{student}`. `{output}`: a folder for its
+    JSON files, `{task: number}` or as CLIP-benchmark writes them."""
+    average: list[str] = Field([])
+    """Which of its tasks, as `NAME/task`, go into the average."""
+
+
+Evaluation = Annotated[Drawn | ZeroShot | Retrieval | Command, Field(discriminator="kind")]
 
 
 class Declare(Options):
