@@ -10,7 +10,7 @@ runs/ablate-1a2b3c/
     captioned-DIGEST/  the same as captioned shards; reinforced-DIGEST/: with augmentations and embeddings
     teacher/           with `teachers: oracle` only
     probe/             students, arm by arm and seed by seed
-    book.json          how long the parts took
+    book.json          how long the parts took; budget.json: the mix that gains most per second, where it is asked for
 
 A DIGEST stands for what went in: an arm that changes it gets new shards, and what was made before stays for you to
 remove. The same command resumes.
