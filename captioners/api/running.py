@@ -30,7 +30,8 @@ def run(recipe: str | Path | Mapping[str, Any], *, say: Say = lambda _: None, **
     changes = [f"{key}={json.dumps(value, default=str)}" for key, value in overrides.items()]
     name, job, options = _of_mapping(recipe, changes) if isinstance(recipe, Mapping) else _of_file(recipe, changes)
     if job not in _JOBS:
-        raise UserError(f"{name}: a recipe of the job '{job}'; run it with 'captioners {job}'")
+        given = "RECIPE" if isinstance(recipe, Mapping) else recipe
+        raise UserError(f"a recipe of the job '{job}' is not run from here; run it with 'captioners {job} {given}'")
     return _JOBS[job](options, name, say)
 
 
