@@ -19,6 +19,7 @@ from captioners.api.lists import (
     list_sources,
 )
 from captioners.api.looks import Gallery, Report, gallery
+from captioners.api.measuring import measure
 from captioners.api.running import run
 from captioners.api.runs import Run, open_run
 
@@ -39,6 +40,7 @@ __all__ = [
     "list_scores",
     "list_sources",
     "load",
+    "measure",
     "open_run",
     "run",
     "samples",

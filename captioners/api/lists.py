@@ -33,7 +33,9 @@ def list_kinds() -> list[str]:
 
 def list_metrics() -> list[str]:
     """Return the names of what is measured of sets of captions."""
-    return _names("metrics")
+    from captioners.metrics.registry import REGISTRY
+
+    return list(REGISTRY)
 
 
 def list_recipes() -> list[str]:

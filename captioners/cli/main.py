@@ -37,7 +37,7 @@ VERBS: dict[str, dict[str, str]] = {
         "data": "Draw a dataset, pack one into shards, join two sets.",
     },
     "Measure": {
-        "measure": "Score a run's captions one by one, to select by.",
+        "measure": "Lay captioners side by side: diversity, truth, quality; or score captions.",
         "report": "Write a page to look at a run, or at two captioners.",
     },
     "Look after": {

@@ -1,5 +1,8 @@
-"""`captioners measure`: score a run's captions one by one."""
+"""`captioners measure`: lay caption sets side by side, or score a run's captions one by one."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,22 +11,55 @@ from captioners.cli.ending import done
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="A run's directory, its name under runs/, or 'latest'.")],
-    changes: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Options of the score: scorer=MODEL/TAG, name=other_name."),
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN... [KEY=VALUE]...",
+            help="Runs: directories, names under runs/, 'latest'. Options: seed=1, workers=4; of a score: scorer=NAME.",
+        ),
+    ],
+    references: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="What people wrote: a path, {kind: coco, ...}, or 'own' of the run."),
     ] = None,
+    clip: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A frozen judge: an open_clip MODEL/TAG, local-dir:DIR, ...")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every metric, not the short table.")] = False,
+    common: Annotated[bool, typer.Option("--common", help="Measure the images that all sets have.")] = False,
+    json_file: Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the table as JSON.")] = None,
+    parquet: Annotated[str | None, typer.Option(metavar="FILE", help="Write each image's numbers as Parquet.")] = None,
     per_caption: Annotated[
         str, typer.Option("--per-caption", metavar="NAME", help="clipscore, clip_cosine, words, logprob_per_token.")
     ] = "",
 ) -> None:
-    """Score every caption of a run by one metric, into a score layer that `export` can select by and every reader join.
+    """Measure diversity, truth and quality of a run's captions, member by member; or score every caption by itself.
 
-    What is scored already stays: stopped, or when the run has gone on, the same command does the rest.
+    Sets of unequal numbers of captions are compared at the smallest. What is measured stays: stopped, or when the run
+    has gone on, the same command does the rest. With --per-caption NAME, every caption gets one score, into a layer
+    that `export` can select by.
     """
+    if per_caption:
+        _score(what[0], per_caption, what[1:])
+        return
+    from captioners.jobs.measure.quick import measure_runs, options_of
+
+    said = {"references": references, "clip": clip, "all_metrics": everything, "common": common}
+    runs, options = options_of(what, **said)
+    found = measure_runs(runs, options, typer.echo)
+    typer.echo(found.as_text(max(80, shutil.get_terminal_size().columns)))
+    if json_file is not None:
+        Path(json_file).write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if parquet is not None:
+        found.write_parquet(parquet)
+    more = [] if everything else [f"captioners measure {' '.join(what)} --all"]
+    done(None, *more, f"captioners report {runs[0]}")
+
+
+def _score(run: str, name: str, changes: list[str]) -> None:
     from captioners.jobs.measure.job import measure_captions
 
-    found = measure_captions(run, per_caption, changes or [], typer.echo)
+    found = measure_captions(run, name, changes, typer.echo)
     before = f"; {found.before:,} of {found.units:,} units were scored before" if found.before else ""
     mean = f", mean {found.mean:.4f}" if found.mean is not None else ""
     undefined = f", {found.undefined:,} undefined" if found.undefined else ""

@@ -7,6 +7,7 @@ layers/MEMBER/layer.json         what the layer is
 layers/MEMBER/SHARD.PART.ATTEMPT.parquet    its rows, for readers only through the ledger
 quarantine/MEMBER/SHARD.PART.ATTEMPT.jsonl  what could not be read, and why
 scores/MEMBER/SCORE/SHARD.PART.parquet      scores of single captions (core/scores.py)
+measures/                        what was measured of each image (jobs/measure/gauge.py)
 ledger/MEMBER/SHARD.PART.json    one entry per finished unit
 segments/000000.parquet          many such entries, rolled together
 leases/ failed/ canary/ logs/    who is at what, what is set aside, what workers said

@@ -6,7 +6,7 @@ many units at once.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -38,10 +38,14 @@ class Unit:
 class RunUnits:
     """A run's units, sorted by shard (its path) and part, as far as its ledger goes now."""
 
-    def __init__(self, run: RunDir) -> None:
-        """Read the ledger. Raises UserError for a run without layers, or with a damaged entry."""
+    def __init__(self, run: RunDir, names: Collection[str] | None = None) -> None:
+        """Read the ledger. Raises UserError for a run without layers, or with a damaged entry.
+
+        Args:
+            names: of the members that count, all others might not be there; default: all.
+        """
         self.run = run
-        self.layers: list[Layer] = run.layers()
+        self.layers: list[Layer] = [layer for layer in run.layers() if names is None or layer.name in names]
         """Sorted by name."""
         if not self.layers:
             raise UserError(f"{run.url}: no member has begun, so there are no captions yet")
@@ -51,7 +55,7 @@ class RunUnits:
         codes, finished = array("q"), array("d")
         self.flags: set[str] = set()
         """All that its captions have."""
-        for entry in run.entries():
+        for entry in run.entries(None if names is None else members):
             self.flags.update(entry.flags)
             unit = places[entry.shard] * _MOST_PARTS + entry.part
             codes.append((unit * len(members) + members[entry.layer]) * 2 + entry.last)

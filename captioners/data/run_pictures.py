@@ -32,12 +32,15 @@ class RunPictures:
             raise NotFoundError(f"{row['shard']}: {row['key']} is another picture now than the one that was captioned")
         return data
 
-    def samples(self, shard: str) -> Iterator[Sample | Unreadable]:
-        """Read one of the run's shards again; raises as `image` does."""
+    def samples(self, shard: str, start: int = 0, stop: int | None = None) -> Iterator[Sample | Unreadable]:
+        """Read one of the run's shards again, from sample number `start` to before `stop`; raises as `image` does."""
         found = self._shards.get(shard)
         if found is None:
             raise NotFoundError(f"{shard}: not among the run's frozen inputs")
-        yield from self._opened().samples(Shard(**found))
+        for sample in self._opened().samples(Shard(**found), start):
+            if stop is not None and sample.index >= stop:
+                return
+            yield sample
 
     def _opened(self) -> Source:
         if self._source is None:

@@ -24,9 +24,9 @@ from captioners.data.source import sources
 from captioners.decoding.values import Beam, Sample, decoding_names, expand
 from captioners.kinds.catalogue import Origin, find, known_captioners
 from captioners.kinds.kind import kinds
-from captioners.metrics import alignment, diversity, faithfulness, references
 from captioners.metrics.caption_score import caption_scores
 from captioners.metrics.metric import Metric
+from captioners.metrics.registry import REGISTRY
 
 _PACKAGE = Path(captioners.__file__).parent
 _KINDS = ("coca",)
@@ -122,18 +122,14 @@ def _one_score(name: str) -> str:
     return "\n\n".join([f"{told}\n{_first(model.__doc__)}", "\n".join(describe_fields(model))])
 
 
-def _metrics() -> dict[str, Metric]:
-    rooms = (diversity.METRICS, faithfulness.METRICS, references.METRICS, alignment.METRICS)
-    return {metric.name: metric for room in rooms for metric in room}
-
-
 def _all_metrics() -> Listing:
-    rows = [(name, f"{metric.unit}; {metric.source}") for name, metric in _metrics().items()]
-    return Listing("metrics", rows, "more: captioners list metrics NAME")
+    rows = [(f"{name}{' *' * one.bundle}", f"{one.metric.unit}; {one.metric.source}") for name, one in REGISTRY.items()]
+    return Listing("metrics", rows, "*: the default bundle, all with --all; more: captioners list metrics NAME")
 
 
 def _one_metric(name: str) -> str:
-    return _told(name, _known("metrics", name, _metrics()))
+    one = _known("metrics", name, dict(REGISTRY))
+    return f"{_told(name, one.metric)}\nneeds: {one.needs}\nby default: {'yes' if one.bundle else 'with --all'}"
 
 
 def _told(name: str, metric: Metric) -> str:

@@ -1,71 +1,75 @@
-"""How different the captions of one image are: Div-1, Div-2, distinct n-grams, unique captions, lengths.
+"""How different the captions of one image are, by their words: one number an image, a batch of images at a time.
 
-All numbers fall with the count of captions m and with their length, so they are compared at equal m, with the lengths
+All numbers change with the count of captions m and with their length, so they are compared at equal m, with the lengths
 beside them. They are blind to meaning: a contradiction is as diverse as a paraphrase. Read them with faithfulness.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import nan, sqrt
 from types import MappingProxyType
 
-from captioners.core.errors import UserError
+import numpy as np
+
+from captioners.metrics.hashed import Batch, Numbers
+from captioners.metrics.kernels import LSA, cosine_kernel, count_kernel, eigen_diversity
 from captioners.metrics.metric import Metric
-from captioners.metrics.tokens import Words, grams, split_all
-
-
-def _grams(captions: Sequence[Words], n: int) -> list[Words]:
-    return [gram for caption in captions for gram in grams(caption, n)]
-
-
-def div_n(captions: Sequence[Words], n: int) -> float:
-    """Return Div-n: different n-grams of an image's captions / their number of *words*, also for n = 2; nan if none."""
-    total = sum(map(len, captions))
-    return len(set(_grams(captions, n))) / total if total else nan
-
-
-def distinct_n(captions: Sequence[Words], n: int) -> float:
-    """Return different n-grams / all n-grams of an image's captions; nan if there are none."""
-    grams = _grams(captions, n)
-    return len(set(grams)) / len(grams) if grams else nan
-
-
-def unique_share(captions: Sequence[Words]) -> float:
-    """Return different captions / captions of an image (as words, so case and punctuation do not count)."""
-    return len(set(captions)) / len(captions) if captions else nan
-
-
-def mean_length(captions: Sequence[Words]) -> float:
-    """Return the mean number of words of an image's captions."""
-    return sum(map(len, captions)) / len(captions) if captions else nan
-
-
-def length_spread(captions: Sequence[Words]) -> float:
-    """Return the standard deviation (of this population, not of a sample) of the captions' number of words."""
-    if not captions:
-        return nan
-    mean = mean_length(captions)
-    return sqrt(sum((len(caption) - mean) ** 2 for caption in captions) / len(captions))
-
+from captioners.metrics.self_bleu import MBLEU_4, mbleu, others_counts
+from captioners.metrics.vendi import VENDI_WORDS, vendi
 
 _SHETTY = "Shetty et al. 2017, section 5; the denominator is words"
+DIV_1 = Metric(name="Div-1", unit="share", high=1, better="higher", source=_SHETTY)
+DIV_2 = Metric(name="Div-2", unit="share", high=1, better="higher", source=_SHETTY)
+DISTINCT_2 = Metric(
+    name="distinct-2", unit="share", high=1, better="higher", source="after Li et al. 2016, over all bigrams"
+)
+UNIQUE = Metric(name="unique captions", unit="share", high=1, better="higher", source="after Deshpande et al. 2019")
+LENGTH = Metric(name="length", unit="words", better="neither", source="mean over an image's captions")
+LENGTH_SPREAD = Metric(
+    name="length spread", unit="words", better="neither", source="standard deviation within an image"
+)
 
-METRICS: Mapping[Metric, Callable[[Sequence[Words]], float]] = MappingProxyType(
+
+def div_n(batch: Batch, n: int) -> Numbers:
+    """Return Div-n: different n-grams / number of *words*, also for n = 2, [B]; nan of images without a word."""
+    return _ratio(_different(batch, n), batch.lengths.sum(axis=1))
+
+
+def distinct_n(batch: Batch, n: int) -> Numbers:
+    """Return different n-grams / all n-grams of an image's captions, [B]; nan where there are none."""
+    return _ratio(_different(batch, n), np.maximum(batch.lengths - n + 1, 0).sum(axis=1))
+
+
+def unique_share(batch: Batch) -> Numbers:
+    """Return different captions / captions of an image (as words, so case and punctuation do not count), [B]."""
+    ordered = np.sort(batch.caption_hashes, axis=1)
+    different = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)
+    return _ratio(different, np.full(batch.images, batch.m))
+
+
+def mean_length(batch: Batch) -> Numbers:
+    """Return the mean number of words of an image's captions, [B]."""
+    return _ratio(batch.lengths.sum(axis=1), np.full(batch.images, batch.m))
+
+
+def length_spread(batch: Batch) -> Numbers:
+    """Return the standard deviation (of this population, not of a sample) of the captions' number of words, [B]."""
+    apart = batch.lengths - mean_length(batch)[:, None]
+    return np.sqrt(_ratio((apart * apart).sum(axis=1), np.full(batch.images, batch.m)))
+
+
+METRICS: Mapping[Metric, Callable[[Batch], Numbers]] = MappingProxyType(
     {
-        Metric(name="Div-1", unit="share", high=1, better="higher", source=_SHETTY): lambda c: div_n(c, 1),
-        Metric(name="Div-2", unit="share", high=1, better="higher", source=_SHETTY): lambda c: div_n(c, 2),
-        Metric(
-            name="distinct-2", unit="share", high=1, better="higher", source="after Li et al. 2016, over all bigrams"
-        ): lambda c: distinct_n(c, 2),
-        Metric(
-            name="unique captions", unit="share", high=1, better="higher", source="after Deshpande et al. 2019"
-        ): unique_share,
-        Metric(name="length", unit="words", better="neither", source="mean over an image's captions"): mean_length,
-        Metric(
-            name="length spread", unit="words", better="neither", source="standard deviation within an image"
-        ): length_spread,
+        DIV_1: lambda batch: div_n(batch, 1),
+        DIV_2: lambda batch: div_n(batch, 2),
+        DISTINCT_2: lambda batch: distinct_n(batch, 2),
+        MBLEU_4: lambda batch: mbleu(others_counts(batch)),
+        UNIQUE: unique_share,
+        LENGTH: mean_length,
+        LENGTH_SPREAD: length_spread,
+        LSA: lambda batch: eigen_diversity(count_kernel(batch)),
+        VENDI_WORDS: lambda batch: vendi(cosine_kernel(batch)),
     }
 )
-"""Each metric and its function of the captions of one image."""
+"""Each metric that needs nothing but captions, and its function of a batch of images' captions."""
 
 
 def diversity(images: Sequence[Sequence[str]]) -> dict[Metric, list[float]]:
@@ -74,11 +78,16 @@ def diversity(images: Sequence[Sequence[str]]) -> dict[Metric, list[float]]:
     Raises:
         UserError: the images have different numbers of captions, whose diversity cannot be compared or averaged.
     """
-    counts = sorted({len(captions) for captions in images})
-    if len(counts) > 1:
-        raise UserError(
-            f"diversity is compared at an equal number of captions an image, and these have {counts[0]} to "
-            f"{counts[-1]}; give the same number of each"
-        )
-    split = [split_all(captions) for captions in images]
-    return {metric: [metric.checked(of(captions)) for captions in split] for metric, of in METRICS.items()}
+    batch = Batch.of(images)
+    return {metric: [metric.checked(value) for value in of(batch).tolist()] for metric, of in METRICS.items()}
+
+
+def _different(batch: Batch, n: int) -> Numbers:
+    grams = batch.grams(n)
+    image = grams.captions[grams.starts] // max(1, batch.m)
+    return np.bincount(image, minlength=batch.images).astype(np.float64)
+
+
+def _ratio(parts: Numbers, wholes: Numbers) -> Numbers:
+    found = np.full(len(parts), np.nan)
+    return np.asarray(np.divide(parts, wholes, out=found, where=np.asarray(wholes) > 0), dtype=np.float64)

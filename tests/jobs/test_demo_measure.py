@@ -6,7 +6,8 @@ import pytest
 
 from captioners.data.drawn_scene import scene
 from captioners.data.drawn_voices import captions
-from captioners.jobs.demo.measure import Layer, finding, judged, sections, share
+from captioners.jobs.demo.measure import Layer, finding, sections, share
+from captioners.jobs.measure.truth import judged
 from captioners.metrics.intervals import Interval
 
 SCENES = [scene(0, "eval", index) for index in range(60)]

@@ -8,8 +8,9 @@ import pytest
 
 from captioners.data.drawn_scene import scene
 from captioners.data.drawn_voices import captions
-from captioners.jobs.demo.measure import Layer, judged
+from captioners.jobs.demo.measure import Layer
 from captioners.jobs.demo.voices import as_json, gain, gains, markdown, section, write
+from captioners.jobs.measure.truth import judged
 
 COUNT = 40
 SCENES = [scene(0, "eval", index) for index in range(COUNT)]

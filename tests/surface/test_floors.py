@@ -52,7 +52,14 @@ JOBS_OF_JOBS = {
     "bench": {"generate", "reinforce"},  # it times their parts by themselves
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
-    "demo": {"compare", "data", "generate", "runs", "train"},  # the whole loop: one job after another, and measured
+    "demo": {
+        "compare",
+        "data",
+        "generate",
+        "measure",
+        "runs",
+        "train",
+    },  # the whole loop: one job after another, and measured
     "export": {"runs"},  # the same words for the same things
     "plan": {"generate", "reinforce", "runs"},  # it measures by a small run, and goes on from a run's own recipe
     "runs": {"generate"},  # what is tried again is captioned as `generate` does

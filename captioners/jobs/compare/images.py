@@ -1,22 +1,16 @@
 """The images that captioners are compared on, and where they come from: the packaged photos, a path, or any source."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from PIL import Image
-from pydantic import ValidationError
 
 from captioners.core.errors import UserError
-from captioners.core.fields import mistakes_of
-from captioners.core.options import Options
 from captioners.core.package_data import SAMPLES
-from captioners.core.yaml_lines import read_yaml
-from captioners.data.choices import AnySource
-from captioners.data.recognise import recognise
-from captioners.data.source import Sample, SourceOptions, sources
+from captioners.data.given import given_source
+from captioners.data.source import Sample, SourceOptions
 from captioners.images.decode import read_image
 
 MOST_READ = 20_000
@@ -64,7 +58,7 @@ def choose_images(data: str | None, count: int, seed: int = 0) -> Chosen:
     if data is None:
         images = general_images()[:count]
         return Chosen(images=images, about=f"{len(images)} packaged photos, which have no references")
-    options, said = _options(data)
+    options, said = given_source(data, "--data")
     found: list[tuple[str, Sample]] = []
     skipped: list[str] = []
     read = 0
@@ -90,30 +84,6 @@ def opened(sample: ComparedImage) -> tuple[Image.Image, str]:
         return picture.image, picture.sha256
     image = sample.image.convert("RGB")
     return image, sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
-
-
-class _Given(Options):
-    """What stands on the command line, as a recipe would say it."""
-
-    source: AnySource
-
-
-def _options(data: str) -> tuple[SourceOptions, str]:
-    if data in sources.names():
-        data = f"{{kind: {data}}}"
-    if not data.lstrip().startswith("{"):
-        return recognise([data])
-    parsed = read_yaml(f"source: {data}")
-    if parsed.mistakes:
-        raise UserError(f"--data {data}: {parsed.mistakes[0][2]}")
-    try:
-        given = _Given.model_validate_json(json.dumps(parsed.value))
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, key))}: {says}" for key, says in mistakes_of(error, _Given, parsed.value)
-        )
-        raise UserError(f"--data {data}: {wrong}") from None
-    return given.source, f"source {data}"
 
 
 def _samples(options: SourceOptions, seed: int) -> Iterator[Sample | str]:

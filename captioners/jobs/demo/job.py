@@ -29,9 +29,10 @@ from captioners.data.drawn_scene import WORLD_VERSION, Scene
 from captioners.data.drawn_voices import VOICES as KNOWN
 from captioners.jobs.data.draw import DrawOptions, data_draw
 from captioners.jobs.demo.book import Book, Step, times
-from captioners.jobs.demo.measure import Layer, finding, judged, measure, scenes_of, sections
+from captioners.jobs.demo.measure import Layer, finding, measure, scenes_of, sections
 from captioners.jobs.demo.voices import Gain, gains, references_of, section, write
 from captioners.jobs.generate.job import generate
+from captioners.jobs.measure.truth import judged
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.jobs.recipes.pretrain import PretrainRecipe

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from math import isnan
 
 from captioners.core.run_dir import RunDir
-from captioners.data.drawn_check import check, facts, facts_stated
 from captioners.data.drawn_scene import Scene, from_json
 from captioners.data.source import Sample, Source
+from captioners.jobs.measure.truth import judged
 from captioners.metrics.diversity import diversity
-from captioners.metrics.faithfulness import Claim, Judged, Verdict, captions_true, claims_true, coverage, unparseable
+from captioners.metrics.faithfulness import Judged, captions_true, claims_true, coverage, unparseable
 from captioners.metrics.intervals import Interval, mean
 from captioners.report.page import Section
 
@@ -65,19 +65,6 @@ def scenes_of(source: Source) -> dict[Key, Scene]:
             if isinstance(sample, Sample):
                 found[sample.shard, sample.key] = from_json(sample.meta["scene"])
     return found
-
-
-def judged(captions: Sequence[str], scene: Scene) -> Judged:
-    """Return the exact checker's verdicts on an image's captions; an unread clause is a claim that is neither."""
-    verdicts = []
-    for caption in captions:
-        claims: list[Claim] = []
-        for clause in check(caption, scene).clauses:
-            claims += [Claim(kind=claim.kind, true=claim.true) for claim in clause.claims]
-            if not clause.claims:
-                claims.append(Claim(kind="clause", true=None))
-        verdicts.append(Verdict(claims=tuple(claims), facts=frozenset(facts_stated(caption, scene))))
-    return Judged(verdicts=tuple(verdicts), num_facts=len(facts(scene)))
 
 
 def _layer(run: RunDir, name: str, scenes: Mapping[Key, Scene], other: Mapping[Key, Scene]) -> Layer:

@@ -38,7 +38,7 @@ class _Clip(CaptionScore):
         """Open the judge, and refuse it where it would judge its own cause."""
         judged = list(layers)
         judge = open_scorer(self.scorer)
-        refuse_own_tower(judge, *(_Judged(layer.name, tower_of(layer, judge)) for layer in judged))
+        refuse_own_tower(judge, *(Judged(layer.name, tower_of(layer, judge)) for layer in judged))
         return _Judge(judge, RunPictures(run), dict(judged[0].meaning.get("pictures") or {}), type(self).metric)
 
 
@@ -59,7 +59,7 @@ class ClipCosine(_Clip):
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """Whose captions are judged."""
 
     name: str

@@ -1,0 +1,54 @@
+"""A frozen model of two towers at work on the pictures and captions of caption sets."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from PIL import Image
+
+from captioners.core.errors import ImageError, NotFoundError
+from captioners.data.caption_sets import CaptionedImage, OpenSet
+from captioners.images.decode import MAX_PIXELS, read_image
+from captioners.jobs.measure.clipscore_score import Judged, tower_of
+from captioners.jobs.measure.gauge import Numbers
+from captioners.kinds.scorer import OpenClipScorer, open_scorer, refuse_own_tower
+
+
+class Judge:
+    """The model, opened."""
+
+    def __init__(self, name: str, sets: Sequence[OpenSet]) -> None:
+        """Open it.
+
+        Raises:
+            UserError: it cannot be had here, or has the image tower of a captioner whose captions it would judge.
+        """
+        self._model: OpenClipScorer = open_scorer(name)
+        layers = {layer.fingerprint: layer for one in sets for layer in one.layers}
+        refuse_own_tower(self._model, *(Judged(layer.name, tower_of(layer, self._model)) for layer in layers.values()))
+        self.name, self.digest = name, self._model.weights_digest
+
+    def texts(self, texts: Sequence[str]) -> Callable[[Sequence[str]], Numbers]:
+        """Encode texts, each once, and return what gives the features [B, D] of some of them."""
+        places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        features = self._model.text_features(list(places))
+        return lambda some: features[[places[text] for text in some]]
+
+    def pictures(self, images: Sequence[CaptionedImage], opened: OpenSet) -> tuple[list[CaptionedImage], Numbers]:
+        """Return those images whose pictures can be read, and their features [B, D]."""
+        seen: list[CaptionedImage] = []
+        return seen, self._model.image_features(_read(images, opened, seen))
+
+
+def _read(images: Sequence[CaptionedImage], opened: OpenSet, seen: list[CaptionedImage]) -> Iterator[Image.Image]:
+    """Yield pictures as the captioner saw them, and note which images they are of."""
+    profile = opened.layers[0].meaning.get("pictures") or {}
+    for image in images:
+        row = {name: getattr(image, name) for name in ("shard", "key", "offset", "size", "image_sha256")}
+        try:
+            data = opened.pictures.image(row)
+            picture = read_image(
+                data, profile.get("decode_profile", "upright"), profile.get("max_pixels", MAX_PIXELS)
+            ).image
+        except (NotFoundError, ImageError):
+            continue
+        seen.append(image)
+        yield picture

@@ -1,0 +1,187 @@
+"""Measure caption sets side by side: at equal numbers of captions, on the same images, each number with its interval.
+
+What is measured of each image lies in the run, so a second call is quick, and a run that went on has little to do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from math import isnan, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from captioners.data.caption_sets import CaptionSet
+from captioners.jobs.measure.cell import intervals
+from captioners.jobs.measure.cells import Cell, MeasureRow, MeasureTable
+from captioners.jobs.measure.gauge import IMAGE, Ids, Numbers, column, ids_of
+from captioners.jobs.measure.measured import Measured
+from captioners.jobs.recipes.measure import MeasureOptions
+from captioners.metrics.across_set import BUDGET, AcrossSet
+from captioners.metrics.alignment import CLIP_SCORE, REF_CLIP_SCORE, SELF_RETRIEVAL
+from captioners.metrics.diversity import LENGTH
+from captioners.metrics.intervals import Interval
+from captioners.metrics.metric import Metric
+from captioners.metrics.references import BLEU_4, CIDER_D, ROUGE_L
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["Cell", "MeasureOptions", "MeasureRow", "MeasureTable", "measure_sets"]
+
+_ONE = "one caption an image"
+_NEEDS: Mapping[str, tuple[Metric, ...]] = {
+    "--references SOURCE": (CIDER_D, BLEU_4, ROUGE_L),
+    "--clip NAME": (CLIP_SCORE, REF_CLIP_SCORE, SELF_RETRIEVAL),
+}
+
+Cells = dict[Metric, Cell]
+
+
+def measure_sets(
+    sets: Sequence[CaptionSet], options: MeasureOptions, say: Callable[[str], None] = lambda _: None
+) -> MeasureTable:
+    """Return the table of these sets.
+
+    Args:
+        sets: each a row. options: what is measured. say: told how far it is.
+
+    Raises:
+        UserError: sets of different images (it counts the shared ones; `common` takes those), a judge that has the
+            image tower of a captioner it would judge, references or a judge that cannot be had.
+        InterruptedRunError: stopped; what is measured stays, and the same call goes on.
+    """
+    measured = Measured(sets, options, say)
+    measured.measure()
+    numbers = range(len(sets))
+    cells = [_cells(measured, number) for number in numbers]
+    for row, more in zip(cells, _across(measured), strict=True):
+        row.update(more)
+    lacking = {} if options.references else dict.fromkeys(_NEEDS["--references SOURCE"], "needs --references SOURCE")
+    lacking |= {} if options.clip else dict.fromkeys(_NEEDS["--clip NAME"], "needs --clip NAME")
+    metrics = tuple(dict.fromkeys([*(metric for row in cells for metric in row), *lacking]))
+    rows = tuple(
+        MeasureRow(
+            name=one.name,
+            m=one.m,
+            images=measured.count(number),
+            cells={metric.name: cells[number].get(metric) or _none(lacking.get(metric)) for metric in metrics},
+        )
+        for number, one in enumerate(measured.opened)
+    )
+    return MeasureTable(
+        rows=rows,
+        metrics=metrics,
+        notes=_notes(measured, rows, lacking),
+        stamp=measured.stamp,
+        images=lambda: (_images(measured, number, _of_images(measured, metrics)) for number in numbers),
+    )
+
+
+def _none(why: str | None) -> Cell:
+    return Cell(interval=None, why=why or "not known of these images")
+
+
+def _cells(measured: Measured, number: int) -> Cells:
+    """Return the cells of a row that rest on a number for each image."""
+    found: Cells = {}
+    m = measured.opened[number].m
+    for one in measured.found(number):
+        table = one.table()
+        columns = {name: column(table, name) for shown in one.shown for name in shown.columns}
+        values = intervals(one.shown, columns, ids_of(table), measured.options.seed)
+        for shown in one.shown:
+            interval = values[shown.metric.name]
+            why = _ONE if m == 1 else "undefined for every image"
+            found[shown.metric] = _none(why) if isnan(interval.value) else Cell(interval=interval)
+    return found
+
+
+def _across(measured: Measured) -> list[Cells]:
+    """Return the cells of each row that are one number of the whole set, at the words of the smallest one."""
+    if not measured.options.all_metrics:
+        return [{} for _ in measured.opened]
+    merged = [reduce(_merged, measured.across(number)) for number in range(len(measured.opened))]
+    budget = min(BUDGET, *(one.words for one in merged))
+    measured.stamp["words"] = budget
+    return [_across_cells(one, budget) for one in merged]
+
+
+def _merged(one: AcrossSet, other: AcrossSet) -> AcrossSet:
+    one.merge(other)
+    return one
+
+
+def _across_cells(one: AcrossSet, budget: int) -> Cells:
+    return {
+        metric: _none(_ONE if one.m == 1 else "undefined for this set")
+        if isnan(value)
+        else Cell(interval=Interval(value, nan, nan, one.images))
+        for metric, value in one.values(budget).items()
+    }
+
+
+def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metric, str]) -> tuple[str, ...]:
+    """Return what has to be said of the table."""
+    found = ["In brackets: 95 % intervals, bootstrapped over images."]
+    m, larger = measured.m, [one.name for one in measured.opened if one.m > measured.m > 1]
+    if larger:
+        found.append(
+            f"Diversity and facts told are compared at {m} captions an image: the mean over choices of {m}, for "
+            f"{', '.join(larger)}."
+        )
+    single = [row.name for row in rows if row.m == 1]
+    if single:
+        found.append(f"-: {', '.join(single)}: {_ONE} has no diversity.")
+    for number, row in enumerate(rows):
+        told = row.cells[LENGTH.name].interval
+        short = row.images - (told.count if told else 0)
+        if short:
+            wanted = measured.m_of(measured.opened[number])
+            found.append(
+                f"{row.name}: {short:,} of {row.images:,} images have fewer than {wanted} captions, others being "
+                "refused by the run's rules; they are left out of diversity."
+            )
+    for need in dict.fromkeys(lacking.values()):
+        names = ", ".join(metric.name for metric, why in lacking.items() if why == need)
+        found.append(f"not measured: {names}: {need}")
+    return tuple(found)
+
+
+def _images(measured: Measured, number: int, metrics: Sequence[Metric]) -> "pyarrow.Table":
+    """Return what was found of each image of a set; a metric of some images alone is null for the others."""
+    import pyarrow as pa
+
+    ids: Ids | None = None
+    told: dict[str, pa.Array] = {"set": pa.array([])}
+    values: dict[Metric, Numbers] = {}
+    for one in measured.found(number):
+        table = one.table()
+        if ids is None:
+            ids = ids_of(table)
+            told = {"set": pa.array([measured.opened[number].name] * len(ids)), **{n: table[n] for n in IMAGE[1:]}}
+        places = _places(ids, ids_of(table))
+        for shown in one.shown:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                numbers = shown.numbers(shown.matrix({name: column(table, name) for name in shown.columns}))
+            values[shown.metric] = np.full(len(ids), nan)
+            values[shown.metric][places] = numbers
+    nothing = np.full(0 if ids is None else len(ids), nan)
+    return pa.table(
+        {**told, **{one.name: pa.array(values.get(one, nothing), pa.float64(), from_pandas=True) for one in metrics}}
+    )
+
+
+def _places(ids: Ids, some: Ids) -> Ids:
+    """Return the places in `ids` of some of them."""
+    if len(ids) == len(some):
+        return np.arange(len(ids), dtype=np.uint64)
+    order = np.argsort(ids)
+    return np.asarray(order[np.searchsorted(ids, some, sorter=order)], dtype=np.uint64)
+
+
+def _of_images(measured: Measured, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return those metrics that have a number for each image."""
+    found = {
+        shown.metric for number in range(len(measured.opened)) for one in measured.found(number) for shown in one.shown
+    }
+    return [metric for metric in metrics if metric in found]
