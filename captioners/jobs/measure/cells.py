@@ -98,6 +98,9 @@ class MeasureTable:
         ]
         return {"rows": rows, "metrics": metrics, "notes": list(self.notes), "stamp": dict(self.stamp)}
 
+    def __repr__(self) -> str:
+        return self.as_text()
+
     def _repr_html_(self) -> str:
         """Return it for a notebook: metrics down, sets side by side, then the notes."""
         told = self._told()
