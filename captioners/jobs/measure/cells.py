@@ -106,7 +106,8 @@ class MeasureTable:
         told = self._told()
         columns = [_column(row, told) for row in self.rows]
         rows = list(zip(_labels(told), *columns, strict=True))
-        return table_html("", "", rows[0], rows[1:]) + table_html("", " ".join(self.notes), (), ())
+        notes = (table_html("", note, (), ()) for note in self.notes)
+        return table_html("", "", rows[0], rows[1:]) + "".join(notes)
 
     def as_text(self, width: int = 100) -> str:
         """Return it for a terminal: metrics down, as many sets side by side as `width` holds, then the notes.
