@@ -15,13 +15,16 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from tests.jobs import captioned
+from tests.reinforcement import trained
 
 THINGS = ("a red barn", "two grey cats", "a wet street", "an old bicycle", "a bowl of plums", "a blue door", "snow")
 
 
 def write(root: Path) -> None:
-    """Write all sets below `root`/data, and captioned shards as `reinforce` takes them below `root`/captioned."""
+    """Write all sets below `root`/data, captioned shards below `root`/captioned and reinforced ones beside them."""
     captioned.write(root / "captioned", ("00000.tar", "00001.tar"), 3)
+    syn = {"syn_text": [f"{thing(at)} and {thing(at + 1)}" for at in range(5)]}
+    trained.write(root / "reinforced", {trained.key_of(at): trained.sample(at, syn=syn) for at in range(6)})
     for one in (write_coco, write_docci, write_dci, write_gbc, write_recap_coco, write_dfn):
         one(root / "data")
 

@@ -154,6 +154,23 @@ def memory(
 
 
 @app.command()
+def measure(
+    images: Annotated[int, typer.Option(min=1, help="Images of the set that is made up.")] = 100_000,
+    draws: Annotated[int, typer.Option("-n", min=1, help="Captions of each image.")] = 5,
+    references: Annotated[int, typer.Option(min=0, help="Reference captions of each image.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each of one thread.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/bench-measure-TIME")] = None,
+) -> None:
+    """Measure how fast captions are measured by the default metrics that need no model, and with how much memory."""
+    from captioners.jobs.bench.measure import BenchMeasureOptions, bench_measure
+
+    options = BenchMeasureOptions(images=images, m=draws, references=references, workers=workers, out=out)
+    report, run = bench_measure(options, typer.echo)
+    typer.echo("\n" + "\n".join(report.lines()))
+    done(run, "captioners bench measure --images 1000000")
+
+
+@app.command()
 def train(
     cases: Annotated[
         str | None,

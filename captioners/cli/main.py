@@ -38,7 +38,9 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "Measure": {
         "measure": "Lay captioners side by side: diversity, truth, quality; or score captions.",
-        "report": "Write a page to look at a run, or at two captioners.",
+        "probe": "Train small CLIP students on captions, to say which were worth more.",
+        "ablate": "Compare captions by what captioners, numbers and decodings give; the same command resumes.",
+        "report": "Write a page to look at a run, an ablation, or two captioners.",
     },
     "Look after": {
         "plan": "Say what a recipe will cost before it runs.",

@@ -13,7 +13,7 @@ def command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN|A B", help="A run's directory, its name under runs/, or 'latest'; or two captioners."
+            metavar="RUN|A B", help="A run or an ablation: its directory, or its name under runs/; or two captioners."
         ),
     ] = None,
     out: Annotated[
@@ -31,6 +31,10 @@ def command(
         str | None, typer.Option(help="Of two captioners: a frozen CLIP that is neither, such as ViT-B-32/openai.")
     ] = None,
     blind: Annotated[bool, typer.Option("--blind", help="Of two captioners: hide which is which, and vote.")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Of an ablation: html, latex, markdown, csv or bundle.", show_default="html"),
+    ] = None,
     votes: Annotated[
         list[str] | None, typer.Option("--votes", metavar="FILE...", help="Count votes on a blind page.")
     ] = None,
@@ -41,6 +45,9 @@ def command(
     then the biggest gains and a random sample. With --blind the page hides which is which and collects votes, and
     `--votes votes-*.json` says whose captions people prefer.
 
+    Of an ablation: the page of all its arms, or with --to what a paper needs: tables, every figure as SVG and PDF with
+    its numbers, a paragraph of methods with its sources; or a bundle that others can check without pictures.
+
     A page opens from disk, on a phone, in the dark, and asks the network for nothing. A run that is not finished has a
     page, too, about what is done.
     """
@@ -49,12 +56,26 @@ def command(
         _count([*votes, *(given for given in named if given.endswith(".json"))], out)
     elif len(named) == 2:
         _compare(named, data, out, images, not no_images, blind, scorer, seed)
+    elif len(named) == 1 and _published(named[0], to, out):
+        return
     elif len(named) != 1:
         raise UserError(f"{len(named)} names were given; report takes one run, or two captioners A B")
     elif data is not None or scorer is not None or blind:
         raise UserError("--data, --scorer and --blind are for two captioners; name both: captioners report A B")
     else:
         _report(named[0], out, images, no_images, seed)
+
+
+def _published(given: str, to: str | None, out: Path | None) -> bool:
+    from captioners.jobs.publish.job import ablation_of, publish
+
+    if to is None and ablation_of(given) is None:
+        return False
+    written = publish(given, to or "html", out, typer.echo)
+    typer.echo(f"{written.files:,} file{'' if written.files == 1 else 's'}, {written.size / 1e6:.1f} MB")
+    more = {None: f"captioners report {given} --to latex", "bundle": f"captioners ablate {written.path} --check"}
+    done(written.path, *([more[to]] if to in more else []))
+    return True
 
 
 def _report(run: str, out: Path | None, images: int, no_images: bool, seed: int) -> None:

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from captioners.core.errors import UserError
+from captioners.core.parquet_bytes import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow
@@ -120,13 +121,12 @@ def from_bytes(data: bytes, name: str) -> "pyarrow.Table":
         UserError: the file is damaged, or written by a newer version of the package.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         if not data.startswith(b"PAR1"):
             rows = [json.loads(line) for line in data.splitlines()]
             return pa.Table.from_pylist(rows, schema=arrow_schema())
-        table = pq.read_table(BytesIO(data))
+        table = read_parquet(data)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         said = " ".join(str(error).split())[:120]
         raise UserError(f"{name}: a damaged layer file ({said}); `captioners verify` says what to do") from None

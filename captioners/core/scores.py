@@ -17,6 +17,7 @@ from captioners.core.entry import Entry
 from captioners.core.errors import UserError
 from captioners.core.layers import Layer
 from captioners.core.ledger import slug
+from captioners.core.parquet_bytes import read_parquet
 from captioners.core.storage import Place
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ class ScoreLayer:
             UserError: they are not computed, or of other captions; names the command.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         name = self.unit_name(entry)
         where = f"score '{self.name}' of shard {entry.shard}, part {entry.part}, member '{self.member}'"
@@ -137,7 +137,7 @@ class ScoreLayer:
         if not self._place.exists(name):
             raise UserError(f"{where}: not computed; run: {todo}")
         try:
-            table = pq.read_table(BytesIO(self._place.read(name)))
+            table = read_parquet(self._place.read(name))
             values = table["value"].combine_chunks()
         except (pa.ArrowException, OSError, KeyError):
             raise UserError(f"{where}: {self._place.at(name)} is damaged; remove it and run: {todo}") from None

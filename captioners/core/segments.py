@@ -221,7 +221,7 @@ class Segments:
                 return None
             if local is not None and not in_memory:
                 return pq.ParquetFile(local / name)
-            return pq.ParquetFile(BytesIO(self._place.read(name)))
+            return pq.ParquetFile(pa.BufferReader(self._place.read(name)))
         except (pa.ArrowInvalid, OSError, NotFoundError) as error:
             if getattr(error, "errno", None) not in (None, errno.ENOENT):
                 raise  # the disk, or too many open files: not the segment

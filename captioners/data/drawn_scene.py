@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from captioners.core.errors import NotFoundError, UserError, near
 
 WORLD_VERSION = 1
+NOTICE = "drawn world: proves the pipeline, not magnitudes"
+"""What stands on every page about it."""
 
 CANVAS = 96
 """Side of the world in px; positions are in these, whatever size is drawn."""

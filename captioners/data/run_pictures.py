@@ -1,4 +1,7 @@
-"""The pictures that a run's rows speak of, fetched again by what the rows say, one by one, without their shards."""
+"""The pictures that a run's rows speak of, fetched again by what the rows say, one by one, without their shards.
+
+A run may lie somewhere without them: then what came with them is read where it was written down (`data/told.py`).
+"""
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -7,6 +10,7 @@ from typing import Any
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.run_dir import RunDir
 from captioners.data.source import Sample, Shard, Source, Unreadable, sources
+from captioners.data.told import Told
 
 
 class RunPictures:
@@ -16,6 +20,7 @@ class RunPictures:
         self._options: Mapping[str, Any] = run.settled().get("source") or {}
         self._shards = {str(found["path"]): found for found in run.inputs()}
         self._source: Source | None = None
+        self._told = Told(run)
 
     def image(self, row: Mapping[str, Any]) -> bytes:
         """Return the bytes that a layer's row was made from.
@@ -27,6 +32,8 @@ class RunPictures:
         found = self._shards.get(row["shard"])
         if found is None:
             raise NotFoundError(f"{row['shard']}: not among the run's frozen inputs")
+        if self._told.there:
+            raise NotFoundError(f"{row['shard']}: {row['key']}: this copy of the run came without its pictures")
         data = self._opened().image(Shard(**found), row["key"], row["offset"], row["size"])
         if sha256(data).hexdigest() != row["image_sha256"]:
             raise NotFoundError(f"{row['shard']}: {row['key']} is another picture now than the one that was captioned")
@@ -37,6 +44,9 @@ class RunPictures:
         found = self._shards.get(shard)
         if found is None:
             raise NotFoundError(f"{shard}: not among the run's frozen inputs")
+        if self._told.there:
+            yield from self._told.samples(shard, start, stop)
+            return
         for sample in self._opened().samples(Shard(**found), start):
             if stop is not None and sample.index >= stop:
                 return

@@ -4,7 +4,6 @@ What grows with the amount of text (vocabulary, entropy, compression) is taken a
 whose keys hash lowest: the same images for every captioner. The rest is counted over the whole set.
 """
 
-import io
 import zlib
 from collections.abc import Sequence
 from itertools import islice
@@ -14,11 +13,13 @@ import numpy as np
 
 from captioners.core.errors import CaptionersError, UserError
 from captioners.metrics.counted import HashCounts
+from captioners.metrics.frequencies import LONGEST
 from captioners.metrics.hashed import Batch, Hashes, mixed, text_hash
 from captioners.metrics.metric import Metric
 from captioners.metrics.novelty import NOVEL_CAPTIONS, NOVEL_GRAMS, Known
+from captioners.metrics.packed import pack, text_of, unpack
 from captioners.metrics.sampled import Sample
-from captioners.metrics.self_bleu import CORPUS_MBLEU_4, LONGEST, corpus_mbleu, others_counts
+from captioners.metrics.self_bleu import CORPUS_MBLEU_4, corpus_mbleu, others_counts
 from captioners.metrics.tokens import Words, split_all
 
 BUDGET = 200_000
@@ -82,9 +83,10 @@ class AcrossSet:
         self._sample = Sample(budget, "words")
 
     def add(self, captions: Sequence[Sequence[str]], keys: Sequence[str], batch: Batch | None = None) -> None:
-        """Add images: their captions and what each is called, in no matter which order.
+        """Add images, in no matter which order.
 
         Args:
+            keys: what each image is called, once in the whole set (such as shard and key); the same for all captioners.
             batch: of these captions, where it is made already.
 
         Raises:
@@ -94,6 +96,8 @@ class AcrossSet:
             raise CaptionersError(f"{len(captions)} images have {len(keys)} keys")
         if not len(captions):
             return
+        if self._novel_of and not self._known:
+            raise CaptionersError("counts that were read have no text to measure novelty against; merge instead")
         batch = batch or Batch.of(captions)
         if batch.m != self.m:
             raise UserError(f"a set of {self.m} captions an image: these images have {batch.m}")
@@ -131,9 +135,6 @@ class AcrossSet:
                 smallest set, where that is less than the sample's. A set with fewer has nan there. None: the sample's
                 budget, or all of a smaller set.
         """
-        limit = min(self.words, self._sample.limit) if budget is None else budget
-        if limit > self._sample.limit:
-            raise UserError(f"a budget of {limit:,} words: the sample has {self._sample.limit:,}; ask for fewer")
         total = self.images * self.m
         found: dict[Metric, float] = {WHOLE_VOCABULARY: float(len(self._vocabulary.hashes()))}
         times = self._captions.counts()
@@ -144,11 +145,14 @@ class AcrossSet:
             grams, all_grams, captions, all_captions = map(int, self._novel)
             found[NOVEL_GRAMS] = grams / all_grams if all_grams else nan
             found[NOVEL_CAPTIONS] = captions / all_captions if all_captions else nan
-        found |= self._of_sample(limit)
+        found |= self._of_sample(self._some(budget))
         return {metric: metric.checked(found[metric]) for metric in METRICS if metric in found}
 
-    def _of_sample(self, limit: int) -> dict[Metric, float]:
-        captions = self._some(limit)
+    def vocabulary(self, budget: int | None = None) -> Hashes:
+        """Return the hashes of the different words of the sample, sorted, at a budget as in `values`, [V]."""
+        return np.unique(Batch.of_words([[caption] for caption in self._some(budget)]).words)
+
+    def _of_sample(self, captions: Sequence[Words]) -> dict[Metric, float]:
         if not captions:
             return dict.fromkeys((VOCABULARY, *ENTROPY.values(), COMPRESSION), nan)
         batch = Batch.of_words([[caption] for caption in captions])
@@ -156,8 +160,11 @@ class AcrossSet:
         found |= {metric: entropy(batch.gram_hashes(n)[0]) for n, metric in ENTROPY.items()}
         return {**found, COMPRESSION: compression_ratio(captions)}
 
-    def _some(self, limit: int) -> list[Words]:
+    def _some(self, budget: int | None) -> list[Words]:
         """Return so many words of the sample's first images, their captions shuffled by keys; none if it has fewer."""
+        limit = min(self.words, self._sample.limit) if budget is None else budget
+        if limit > self._sample.limit:
+            raise UserError(f"a budget of {limit:,} words: the sample has {self._sample.limit:,}; ask for fewer")
         every: list[Words] = []
         lots: list[Hashes] = []
         total = 0
@@ -180,24 +187,21 @@ class AcrossSet:
 
     def to_bytes(self) -> bytes:
         """Return it as an npz file: the same counts give the same bytes."""
-        file = io.BytesIO()
-        kept = list(self._sample.items())
-        texts = [text.encode("utf-8", "surrogatepass") for key, captions in kept for text in (key, *captions)]
-        numbers = [self.m, self.images, self.words, self._sample.limit]
-        np.savez_compressed(
-            file,
-            numbers=np.array(numbers, dtype=np.int64),
-            captions=self._captions.hashes(),
-            caption_counts=self._captions.counts(),
-            vocabulary=self._vocabulary.hashes(),
-            word_counts=self._vocabulary.counts(),
-            bleu=self._bleu,
-            novel=self._novel,
-            novel_of=np.frombuffer(self._novel_of.encode(), dtype=np.uint8),
-            texts=np.frombuffer(b"".join(texts), dtype=np.uint8),
-            sizes=np.array(list(map(len, texts)), dtype=np.int64),
+        texts = [text for key, captions in self._sample.items() for text in (key, *captions)]
+        return pack(
+            {
+                "numbers": [self.m, self.images, self.words, self._sample.limit],
+                "captions": self._captions.hashes(),
+                "caption_counts": self._captions.counts(),
+                "vocabulary": self._vocabulary.hashes(),
+                "word_counts": self._vocabulary.counts(),
+                "bleu": self._bleu,
+                "novel": self._novel,
+                "novel_of": self._novel_of,
+                "texts": "".join(texts),
+                "sizes": np.array(list(map(len, texts)), dtype=np.int64),
+            }
         )
-        return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "AcrossSet":
@@ -206,20 +210,17 @@ class AcrossSet:
         Raises:
             UserError: it is no such file.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                m, images, count, limit = map(int, file["numbers"])
-                found = cls(m, budget=limit)
-                found.images, found.words = images, count
-                found._captions = HashCounts(file["captions"], file["caption_counts"])
-                found._vocabulary = HashCounts(file["vocabulary"], file["word_counts"])
-                found._bleu, found._novel = file["bleu"], file["novel"]
-                found._novel_of = file["novel_of"].tobytes().decode()
-                ends = np.cumsum(file["sizes"])
-                parts, text = zip(ends - file["sizes"], ends, strict=True), file["texts"].tobytes()
-                texts = iter([text[start:end].decode("utf-8", "surrogatepass") for start, end in parts])
-        except (ValueError, KeyError, OSError, EOFError) as error:
-            raise UserError(f"these are no counts of a set ({error}); measure it again") from error
+        counts = ("captions", "caption_counts", "vocabulary", "word_counts", "bleu", "novel")
+        read = unpack(data, "counts of a set", "numbers", *counts, "novel_of", "texts", "sizes")
+        m, images, total, limit = map(int, read["numbers"])
+        found = cls(m, budget=limit)
+        found.images, found.words = images, total
+        found._captions = HashCounts(read["captions"], read["caption_counts"])
+        found._vocabulary = HashCounts(read["vocabulary"], read["word_counts"])
+        found._bleu, found._novel = read["bleu"], read["novel"]
+        found._novel_of, text = text_of(read["novel_of"]), text_of(read["texts"])
+        ends = np.cumsum(read["sizes"])
+        texts = iter([text[end - size : end] for end, size in zip(ends, read["sizes"], strict=True)])
         for key in texts:
             found._sample.add(key, list(islice(texts, m)))
         return found
@@ -234,7 +235,10 @@ def entropy(hashes: Hashes) -> float:
 
 
 def compression_ratio(captions: Sequence[Words]) -> float:
-    """Return bytes / compressed bytes of captions, a line each, in chunks; a rest is left out beside a whole chunk."""
+    """Return bytes / compressed bytes of captions, a line each, in chunks; a rest is left out beside a whole chunk.
+
+    Other builds of zlib compress a little otherwise: numbers of two machines may differ in the third figure.
+    """
     text = "\n".join(map(" ".join, captions)).encode("utf-8", "surrogatepass")
     whole = len(text) // CHUNK * CHUNK or len(text)
     packed = sum(len(zlib.compress(text[start : start + CHUNK], 6)) for start in range(0, whole, CHUNK))

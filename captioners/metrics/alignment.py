@@ -25,6 +25,13 @@ Picture_contra = TypeVar("Picture_contra", contravariant=True)
 _HESSEL = "Hessel et al. 2021 (arXiv 2104.08718)"
 CLIP_SCORE = Metric(name="CLIPScore", unit="score", high=2.5, better="higher", source=_HESSEL)
 REF_CLIP_SCORE = Metric(name="RefCLIPScore", unit="score", high=2, better="higher", source=_HESSEL)
+BEST_CLIP_SCORE = Metric(
+    name="CLIPScore, best of m",
+    unit="score",
+    high=2.5,
+    better="higher",
+    source=f"{_HESSEL}; the best of m captions, mean over choices",
+)
 SELF_RETRIEVAL = Metric(
     name="self-retrieval R@1",
     unit="share",
@@ -32,7 +39,7 @@ SELF_RETRIEVAL = Metric(
     better="higher",
     source="share of images that their caption finds among all; ties count against",
 )
-METRICS = (CLIP_SCORE, REF_CLIP_SCORE, SELF_RETRIEVAL)
+METRICS = (CLIP_SCORE, REF_CLIP_SCORE, BEST_CLIP_SCORE, SELF_RETRIEVAL)
 
 
 class Scorer(Protocol[Picture_contra]):

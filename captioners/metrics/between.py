@@ -11,7 +11,7 @@ import numpy as np
 
 from captioners.core.errors import UserError
 from captioners.metrics.faithfulness import Judged
-from captioners.metrics.hashed import Batch, Hashes, Numbers, Whole
+from captioners.metrics.hashed import Batch, Hashes, Numbers, Whole, pooled
 from captioners.metrics.metric import Metric
 from captioners.metrics.streaming import WithinImage
 from captioners.metrics.vendi import vendi
@@ -45,20 +45,6 @@ FACTS_ADDED = Metric(
     name="facts added", unit="share", high=1, better="higher", source="share of facts that no other captioner tells"
 )
 METRICS = (JACCARD, DUPLICATES, MARGINAL_VOCABULARY, GAMMA_ADDED, FACTS_ADDED)
-
-
-def pooled(batches: Sequence[Batch]) -> Batch:
-    """Return the captions of several captioners as those of one, the first captioner's first.
-
-    Raises:
-        UserError: they describe different numbers of images.
-    """
-    images = {batch.images for batch in batches}
-    if len(images) != 1:
-        raise UserError(f"captioners are compared on the same images, and these have {sorted(images)}")
-    image = np.concatenate([np.repeat(np.arange(batch.images), batch.lengths.sum(axis=1)) for batch in batches])
-    words = np.concatenate([batch.words for batch in batches])
-    return Batch(words[np.argsort(image, kind="stable")], np.concatenate([b.lengths for b in batches], axis=1))
 
 
 def overlap(batch: Batch, counts: Sequence[int], n: int = N) -> Numbers:

@@ -19,11 +19,19 @@ class HashCounts:
 
     def add(self, hashes: Hashes) -> None:
         """Count hashes, repeats included, [N]."""
-        self._put(*np.unique(hashes, return_counts=True))
+        self.add_counted(*np.unique(hashes, return_counts=True))
 
     def merge(self, other: "HashCounts") -> None:
         """Add another table's counts."""
-        self._put(other.hashes(), other.counts())
+        self.add_counted(other.hashes(), other.counts())
+
+    def add_counted(self, hashes: Hashes, counts: Whole) -> None:
+        """Add to the counts of hashes, [N] and [N]."""
+        self._more.append((hashes, counts.astype(np.int64)))
+        self._pending += len(hashes)
+        # Waiting until there is as much new as old makes the work linear in what was added, but for a logarithm.
+        if self._pending > max(_PENDING, len(self._hashes)):
+            self._settle()
 
     def hashes(self) -> Hashes:
         """Return the different hashes, sorted, [V]."""
@@ -34,13 +42,6 @@ class HashCounts:
         """Return how often each came up, [V]."""
         self._settle()
         return self._counts
-
-    def _put(self, hashes: Hashes, counts: Whole) -> None:
-        self._more.append((hashes, counts.astype(np.int64)))
-        self._pending += len(hashes)
-        # Waiting until there is as much new as old makes the work linear in what was added, but for a logarithm.
-        if self._pending > max(_PENDING, len(self._hashes)):
-            self._settle()
 
     def _settle(self) -> None:
         if not self._more:

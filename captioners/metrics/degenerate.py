@@ -26,7 +26,10 @@ DEGENERATE = Metric(
 TRUNCATED = Metric(
     name="truncated captions", unit="share", high=1, better="lower", source="share of captions flagged truncated"
 )
-METRICS = (DEGENERATE, TRUNCATED)
+REFUSED = Metric(
+    name="refused captions", unit="share", high=1, better="lower", source="share of captions that a run's rules refused"
+)
+METRICS = (DEGENERATE, TRUNCATED, REFUSED)
 
 
 def flag_shares(images: Sequence[Sequence[Collection[str]]]) -> dict[Metric, Numbers]:
@@ -35,7 +38,7 @@ def flag_shares(images: Sequence[Sequence[Collection[str]]]) -> dict[Metric, Num
     Raises:
         UserError: text where a caption's flags should be.
     """
-    found = {metric: np.full(len(images), np.nan) for metric in METRICS}
+    found = {metric: np.full(len(images), np.nan) for metric in (DEGENERATE, TRUNCATED)}
     for place, flags in enumerate(images):
         if any(isinstance(of_caption, str) for of_caption in flags):
             raise UserError("flags of each caption are needed, as a list for each")

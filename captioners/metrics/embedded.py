@@ -4,7 +4,6 @@ Such spaces are narrow cones: two captions of different images are not at right 
 an image is also given as a share of the mean distance between captions of different images of the same set.
 """
 
-import io
 from math import nan
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from captioners.core.errors import CaptionersError, UserError
 from captioners.metrics.hashed import Numbers
 from captioners.metrics.metric import Metric
+from captioners.metrics.packed import pack, text_of, unpack
 from captioners.metrics.vendi import vendi
 
 _TEVET = "after Tevet & Berant 2021 (arXiv 2004.02990), 1 - cosine over pairs of a text encoder's vectors"
@@ -113,18 +113,18 @@ class RandomDistance:
 
     def to_bytes(self) -> bytes:
         """Return it as an npz file: the same sums give the same bytes."""
-        file = io.BytesIO()
-        rest = " ".join(map(str, (self._own, self._captions, self._pairs)))
-        np.savez_compressed(file, sum=self._sum, rest=np.frombuffer(rest.encode(), dtype=np.uint8))
-        return file.getvalue()
+        return pack({"sum": self._sum, "rest": " ".join(map(str, (self._own, self._captions, self._pairs)))})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "RandomDistance":
-        """Read what `to_bytes` gave."""
-        found = cls()
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            found._sum = file["sum"]
-            found._own, found._captions, found._pairs = map(int, file["rest"].tobytes().decode().split())
+        """Read what `to_bytes` gave.
+
+        Raises:
+            UserError: it is no such file.
+        """
+        found, read = cls(), unpack(data, "sums of vectors", "sum", "rest")
+        found._sum = read["sum"]
+        found._own, found._captions, found._pairs = map(int, text_of(read["rest"]).split())
         return found
 
     def _grow(self, width: int) -> None:

@@ -105,7 +105,8 @@ def coverage_of(image: Judged, m: int) -> float:
     if not image.num_facts:
         return nan
     told = Counter(fact for verdict in image.verdicts for fact in verdict.facts)
-    found = sum(1 - comb(made - times, m) / comb(made, m) for times in told.values())
+    # Sorted: facts come out of a set in another order in each process, and the sum must not.
+    found = sum(1 - comb(made - times, m) / comb(made, m) for times in sorted(told.values()))
     return COVERAGE.checked(found / image.num_facts)
 
 

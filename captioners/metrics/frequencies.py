@@ -4,7 +4,6 @@ A table fitted to each captioner's own captions would make their numbers incompa
 file, and named by its digest wherever a number made with it stands.
 """
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from captioners.core.errors import UserError
+from captioners.metrics.counted import HashCounts
 from captioners.metrics.hashed import Batch, Hashes, Numbers, Whole
+from captioners.metrics.packed import pack, unpack
 from captioners.metrics.sampled import Sample
 
 LONGEST = 4
@@ -49,9 +49,7 @@ class HashedFrequencies:
 
     def to_bytes(self) -> bytes:
         """Return it as an npz file: the same table gives the same bytes."""
-        file = io.BytesIO()
-        np.savez_compressed(file, images=self.images, hashes=self.hashes, counts=self.counts.astype(np.uint32))
-        return file.getvalue()
+        return pack({"images": self.images, "hashes": self.hashes, "counts": self.counts.astype(np.uint32)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "HashedFrequencies":
@@ -60,12 +58,8 @@ class HashedFrequencies:
         Raises:
             UserError: it is no such table.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                counts = file["counts"].astype(np.int64)
-                return cls(int(file["images"]), file["hashes"].astype(np.uint64), counts)
-        except (ValueError, KeyError, OSError, EOFError) as error:
-            raise UserError(f"this is no table of document frequencies ({error}); fit it again") from error
+        found = unpack(data, "document frequencies", "images", "hashes", "counts")
+        return cls(int(found["images"]), found["hashes"].astype(np.uint64), found["counts"].astype(np.int64))
 
 
 def fit(images: Iterable[tuple[str, Sequence[str]]], most: int = IMAGES) -> HashedFrequencies:
@@ -79,14 +73,11 @@ def fit(images: Iterable[tuple[str, Sequence[str]]], most: int = IMAGES) -> Hash
         if texts:
             sample.add(key, texts)
     texts_of = [texts for _, texts in sample.items()]
-    parts = [_counted(texts_of[start : start + _AT_ONCE]) for start in range(0, len(texts_of), _AT_ONCE)]
-    if not parts:
-        return HashedFrequencies(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    hashes, place = np.unique(np.concatenate([hashes for hashes, _ in parts]), return_inverse=True)
-    counts = np.zeros(len(hashes), dtype=np.int64)
-    np.add.at(counts, place, np.concatenate([counts for _, counts in parts]))
-    often = counts > 1  # once is what an absent n-gram counts as
-    return HashedFrequencies(len(texts_of), hashes[often], counts[often])
+    table = HashCounts()
+    for start in range(0, len(texts_of), _AT_ONCE):
+        table.add_counted(*_counted(texts_of[start : start + _AT_ONCE]))
+    often = table.counts() > 1  # once is what an absent n-gram counts as
+    return HashedFrequencies(len(texts_of), table.hashes()[often], table.counts()[often])
 
 
 def _counted(texts: Sequence[Sequence[str]]) -> tuple[Hashes, Whole]:

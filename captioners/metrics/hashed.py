@@ -161,3 +161,17 @@ class Batch:
         image, rank = np.divmod(grams, len(known))
         starts = np.flatnonzero(np.concatenate([[True], grams[1:] != grams[:-1]]))
         return Grams(known[rank], image * self.m + k, times, starts)
+
+
+def pooled(batches: Sequence[Batch]) -> Batch:
+    """Return the captions of several captioners as those of one, the first captioner's first.
+
+    Raises:
+        UserError: they describe different numbers of images.
+    """
+    images = {batch.images for batch in batches}
+    if len(images) != 1:
+        raise UserError(f"captioners are compared on the same images, and these have {sorted(images)}")
+    image = np.concatenate([np.repeat(np.arange(batch.images), batch.lengths.sum(axis=1)) for batch in batches])
+    words = np.concatenate([batch.words for batch in batches])
+    return Batch(words[np.argsort(image, kind="stable")], np.concatenate([b.lengths for b in batches], axis=1))

@@ -6,8 +6,9 @@ different lengths, which rewards length. Eigenvalues below zero are rounding, an
 
 import numpy as np
 
+from captioners.metrics.against_references import likeness
 from captioners.metrics.frequencies import LONGEST, HashedFrequencies
-from captioners.metrics.hashed import Batch, Grams, Numbers
+from captioners.metrics.hashed import Batch, Grams, Numbers, pooled
 from captioners.metrics.metric import Metric
 
 _WANG = "Wang & Chan 2019 (arXiv 1903.12020)"
@@ -17,6 +18,13 @@ SELF_CIDER = Metric(
     high=1,
     better="higher",
     source=f"{_WANG}; kernel of plain CIDEr, document frequencies of one fixed table",
+)
+SELF_CIDER_D = Metric(
+    name="Self-CIDEr (CIDEr-D)",
+    unit="share",
+    high=1,
+    better="higher",
+    source=f"{_WANG}, as their code has it: kernel of CIDEr-D, clipped, which rewards other lengths; for comparison",
 )
 LSA = Metric(name="LSA diversity", unit="share", high=1, better="higher", source=f"{_WANG}; counts of words, no idf")
 
@@ -32,6 +40,12 @@ def cider_kernel(batch: Batch, df: HashedFrequencies) -> Numbers:
         values = grams.times * df.weights(grams.hashes)
         total += gram_products(batch, grams, _unit(grams, values, batch.lengths.size))
     return np.asarray(10 * total / LONGEST, dtype=np.float64)
+
+
+def cider_d_kernel(batch: Batch, df: HashedFrequencies) -> Numbers:
+    """Return CIDEr-D of each pair of an image's captions, the earlier scored by the later, mirrored, [B, m, m]."""
+    found = 10 * np.triu(likeness(pooled([batch, batch]), batch.m, df)) / LONGEST
+    return np.asarray(np.maximum(found, found.transpose(0, 2, 1)), dtype=np.float64)
 
 
 def count_kernel(batch: Batch) -> Numbers:

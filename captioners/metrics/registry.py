@@ -13,7 +13,7 @@ from captioners.metrics.faithfulness import CLAIMS_TRUE, COVERAGE, UNPARSEABLE
 from captioners.metrics.metric import Metric
 from captioners.metrics.references import BLEU_4, CIDER_D, ROUGE_L
 from captioners.metrics.streaming import BUNDLE as WITHIN_BUNDLE
-from captioners.metrics.streaming import WITHIN
+from captioners.metrics.streaming import BY_NAME_ONLY, WITHIN
 from captioners.metrics.vendi import BETA, VENDI_TEXT
 
 Needs = Literal["captions", "text encoder", "references", "CLIP", "drawn scenes", "several captioners"]
@@ -43,7 +43,7 @@ def _all() -> dict[str, Registered]:
     pool = retrieval.POOL
     found_again = [of(k, pool) for of in (retrieval.mean_recall, retrieval.union_recall) for k in (1, 5)]
     groups: Iterable[tuple[Needs, Iterable[Metric]]] = (
-        ("captions", (*WITHIN, *across_set.METRICS, *degenerate.METRICS)),
+        ("captions", (*WITHIN, *BY_NAME_ONLY, *across_set.METRICS, *degenerate.METRICS)),
         ("text encoder", (DISTANCE, RELATIVE_DISTANCE, VENDI_TEXT)),
         ("several captioners", (vendi.ALPHA, vendi.BETA, vendi.GAMMA, *between.METRICS)),
         ("references", references.METRICS),

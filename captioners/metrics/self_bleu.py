@@ -7,10 +7,10 @@ A caption of fewer than 4 words is scored by as many words as it has, so that tw
 
 import numpy as np
 
+from captioners.metrics.frequencies import LONGEST
 from captioners.metrics.hashed import Batch, Grams, Numbers, Whole
 from captioners.metrics.metric import Metric
 
-LONGEST = 4
 _SHETTY = "Shetty et al. 2017; exact, without smoothing, order min(4, words)"
 MBLEU_4 = Metric(
     name="mBLEU-4", unit="share", high=1, better="lower", source=f"{_SHETTY}; mean over captions, then over images"

@@ -4,7 +4,6 @@
 of the whole. What is merged from shards equals the whole, bit for bit.
 """
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 
@@ -14,15 +13,20 @@ from captioners.core.errors import CaptionersError, UserError, near
 from captioners.metrics.diversity import DIV_1, DIV_2, LENGTH, LENGTH_SPREAD, METRICS, UNIQUE
 from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.hashed import Batch, Numbers
-from captioners.metrics.kernels import SELF_CIDER, cider_kernel, eigen_diversity
+from captioners.metrics.kernels import SELF_CIDER, SELF_CIDER_D, cider_d_kernel, cider_kernel, eigen_diversity
 from captioners.metrics.metric import Metric
+from captioners.metrics.packed import pack, text_of, unpack
 from captioners.metrics.rarefaction import EXACT, subsets
 from captioners.metrics.self_bleu import MBLEU_4
 
 BUNDLE = (DIV_1, DIV_2, MBLEU_4, SELF_CIDER, UNIQUE, LENGTH, LENGTH_SPREAD)
 """What is measured unless more is asked for."""
+_WEIGHTED = {SELF_CIDER: cider_kernel, SELF_CIDER_D: cider_d_kernel}
+"""Metrics that need a table, by their kernels."""
 WITHIN = (*METRICS, SELF_CIDER)
 """All metrics of an image's captions that need no model."""
+BY_NAME_ONLY = (SELF_CIDER_D,)
+"""For comparison with others' numbers; it depends on the order of the captions, so that it is no part of all."""
 _AT_ONCE = 4096
 """Captions."""
 _BITS = 60
@@ -47,14 +51,16 @@ class WithinImage:
         if m < 1:
             raise UserError(f"metrics of {m} captions an image: give 1 or more")
         self.m, self._df = m, df
-        known = {metric.name: metric for metric in WITHIN}
+        known = {metric.name: metric for metric in (*WITHIN, *BY_NAME_ONLY)}
         for name in names or ():
             if name not in known:
                 raise UserError(f"no metric of an image's captions is named '{name}'.{near(name, known)}")
         wanted = BUNDLE if names is None else tuple(known[name] for name in names)
-        if df is None and names is not None and SELF_CIDER in wanted:
-            raise UserError("Self-CIDEr needs a table of document frequencies (df); fit one with metrics.frequencies")
-        self.metrics = tuple(metric for metric in wanted if metric != SELF_CIDER or df is not None)
+        if df is None and names is not None and (weighted := [one.name for one in wanted if one in _WEIGHTED]):
+            raise UserError(
+                f"{weighted[0]} needs a table of document frequencies (df); fit one with metrics.frequencies"
+            )
+        self.metrics = tuple(metric for metric in wanted if metric not in _WEIGHTED or df is not None)
 
     def values(self, captions: Sequence[Sequence[str]] | Batch) -> dict[Metric, Numbers]:
         """Return each metric's values, float64 [B]; nan where it is undefined, as all but length are for m = 1.
@@ -83,9 +89,9 @@ class WithinImage:
         return {metric: self._defined(metric, {**exact, **rest}[metric]) for metric in self.metrics}
 
     def _value(self, metric: Metric, batch: Batch) -> Numbers:
-        if metric == SELF_CIDER:
+        if metric in _WEIGHTED:
             assert self._df is not None
-            return self._defined(metric, eigen_diversity(cider_kernel(batch, self._df)))
+            return self._defined(metric, eigen_diversity(_WEIGHTED[metric](batch, self._df)))
         return self._defined(metric, METRICS[metric](batch))
 
     def _defined(self, metric: Metric, values: Numbers) -> Numbers:
@@ -168,19 +174,20 @@ class Sums:
 
     def to_bytes(self) -> bytes:
         """Return them as an npz file: the same sums give the same bytes."""
-        file = io.BytesIO()
         rows = [" ".join([*map(str, self._sums[name]), name]) for name in self.names()]
-        np.savez_compressed(file, sums=np.frombuffer("\n".join(rows).encode(), dtype=np.uint8))
-        return file.getvalue()
+        return pack({"sums": "\n".join(rows)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Sums":
-        """Read what `to_bytes` gave."""
+        """Read what `to_bytes` gave.
+
+        Raises:
+            UserError: it is no such file.
+        """
         found = cls()
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            for row in file["sums"].tobytes().decode().splitlines():
-                images, missing, first, second, name = row.split(" ", 4)
-                found._sums[name] = (int(images), int(missing), int(first), int(second))
+        for row in text_of(unpack(data, "sums of metrics", "sums")["sums"]).splitlines():
+            images, missing, first, second, name = row.split(" ", 4)
+            found._sums[name] = (int(images), int(missing), int(first), int(second))
         return found
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from captioners.core.errors import UserError
-from captioners.metrics.hashed import Numbers
+from captioners.metrics.hashed import Numbers, Whole
 from captioners.metrics.kernels import eigenvalues
 from captioners.metrics.metric import Metric
 
@@ -42,6 +42,14 @@ GAMMA = Metric(name="Vendi gamma", unit="captions", low=1, better="higher", sour
 def vendi(kernels: Numbers) -> Numbers:
     """Return each kernel's Vendi score, [..., m, m] -> [...], from 1 to m; ones must stand on the diagonals."""
     return np.asarray(np.exp(_entropy(kernels)), dtype=np.float64)
+
+
+def vendi_of_some(kernels: Numbers, choices: Sequence[Whole]) -> Numbers:
+    """Return the mean Vendi score over choices of each image's captions (`rarefaction.subsets`), [B, M, M] -> [B]."""
+    total = np.zeros(len(kernels))
+    for chosen in choices:
+        total += vendi(kernels[np.arange(len(kernels))[:, None, None], chosen[:, :, None], chosen[:, None, :]])
+    return total / len(choices)
 
 
 def _entropy(kernels: Numbers) -> Numbers:

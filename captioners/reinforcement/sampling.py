@@ -6,7 +6,7 @@ function of (seed, epoch, sample).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,9 +60,7 @@ def matching(rule: Sampling, syn: Mapping[str, Sequence[str]]) -> list[str]:
     return [key for key in syn if rule.syn_keys is not None and re.match(rule.syn_keys, key)]
 
 
-def choose(
-    rule: Sampling, epoch: int, sample: tuple[str, ...], augmentations: int, syn: Mapping[str, Sequence[str]]
-) -> Choice:
+def choose(rule: Sampling, epoch: int, sample: tuple[str, ...], augmentations: int, syn: Mapping[str, Sized]) -> Choice:
     """Return the choice for a `sample` (its names) in an `epoch`; `syn` holds the keys that match, none empty."""
     # A place for each decision: whether a sample has augmentations does not change which captions it shows.
     drawn = uniforms(4, "reinforced sample", rule.seed, epoch, *sample).tolist()

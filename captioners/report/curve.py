@@ -41,7 +41,7 @@ def curve(title: str, lines: Sequence[tuple[str, Points]], *, digits: int = 2) -
         return None
     values = [value for _, points in shown for _, value in points]
     steps = [step for _, points in shown for step, _ in points]
-    low, high, ticks = _scale(min(values), max(values))
+    low, high, ticks = scale(min(values), max(values))
     left, right = min(steps), max(steps)
 
     def x(step: float) -> float:
@@ -80,10 +80,10 @@ def _thinned(points: Points) -> Points:
     return [points[0], *means[:-1], points[-1]]
 
 
-def _scale(low: float, high: float) -> tuple[float, float, list[float]]:
+def scale(low: float, high: float) -> tuple[float, float, list[float]]:
     """Return the ends of an axis that holds both values, and three to five round numbers on it.
 
-    >>> _scale(0.13, 0.87)
+    >>> scale(0.13, 0.87)
     (0.0, 1.0, [0.0, 0.5, 1.0])
     """
     span = high - low

@@ -33,6 +33,7 @@ def _environment() -> Any:
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["typeset"] = _typeset
+    environment.filters["breakable"] = _breakable
     environment.filters["logprob"] = lambda number: f"{number:.2f}".replace("-", "−")
     return environment
 
@@ -40,6 +41,14 @@ def _environment() -> Any:
 def _typeset(text: str) -> str:
     """Return text that was made for a terminal with real arrows and minus signs."""
     return re.sub(r"(?<!\w)-(?=\d)", "−", text.replace("->", "→"))
+
+
+def _breakable(text: str) -> Any:
+    """Return a name without spaces as HTML in which a line may be broken after its marks."""
+    from markupsafe import Markup, escape
+
+    # What `escape` writes has none of these letters in it.
+    return Markup(re.sub(r"[_/]", r"\g<0><wbr>", str(escape(text))))  # noqa: S704 - escaped just here
 
 
 def _hash(text: str) -> str:

@@ -249,5 +249,5 @@ def test_the_command(run, capsys):
     said = capsys.readouterr().out
     assert "words: 76 captions scored, mean " in said
     assert f"{run.url}/scores/broad/words" in said
-    assert command(["measure", run.url]) == 1
+    assert command(["measure", run.url, "--per-caption", "word"]) == 1
     assert "Known: clip_cosine, clipscore" in capsys.readouterr().err

@@ -135,3 +135,58 @@ def rarefied(captions, m, of):
     values = [of(list(some)) for some in combinations(captions, m)]
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else nan
+
+
+def cider_d(text, references, df):
+    """CIDEr-D as published: clipped, with the Gaussian of sigma 6 on the difference of bigrams."""
+    if not references:
+        return nan
+    images, counts = df
+    total = 0.0
+    for reference in split(references):
+        one = words(text)
+        penalty = exp(-((max(0, len(one) - 1) - max(0, len(reference) - 1)) ** 2) / 72)
+        for n in range(1, 5):
+            vectors = [
+                {gram: times * log(images / max(1, counts[gram])) for gram, times in Counter(grams(side, n)).items()}
+                for side in (one, reference)
+            ]
+            norms = [sqrt(sum(value * value for value in vector.values())) for vector in vectors]
+            if all(norms):
+                shared = vectors[0].keys() & vectors[1].keys()
+                dot = sum(min(vectors[0][gram], vectors[1][gram]) * vectors[1][gram] for gram in shared)
+                total += penalty * dot / norms[0] / norms[1]
+    return 10 * total / 4 / len(references)
+
+
+def bleu_row(text, references):
+    """Correct n-grams, n-grams made, words, words of the closest reference."""
+    one, others = words(text), split(references)
+    correct, made = [], []
+    for n in range(1, 5):
+        most = Counter()
+        for other in others:
+            most |= Counter(grams(other, n))
+        correct.append((Counter(grams(one, n)) & most).total())
+        made.append(max(0, len(one) - n + 1))
+    closest = min((abs(len(other) - len(one)), len(other)) for other in others)[1]
+    return [*correct, *made, len(one), closest]
+
+
+def rouge_l(text, references):
+    if not references:
+        return nan
+    one, others = words(text), split(references)
+    longest = [common(one, other) for other in others]
+    precision = max(longest) / len(one) if one else 0.0
+    recall = max(found / len(other) if other else 0.0 for found, other in zip(longest, others, strict=True))
+    return 2.44 * precision * recall / (recall + 1.44 * precision) if precision and recall else 0.0
+
+
+def common(one, other):
+    """The longest common subsequence, by the table of all beginnings."""
+    table = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
+    for i, word in enumerate(one):
+        for j, against in enumerate(other):
+            table[i + 1][j + 1] = table[i][j] + 1 if word == against else max(table[i][j + 1], table[i + 1][j])
+    return table[-1][-1]

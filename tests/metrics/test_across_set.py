@@ -9,6 +9,7 @@ import pytest
 
 from captioners.core.errors import CaptionersError, UserError
 from captioners.metrics.across_set import AcrossSet, compression_ratio, entropy
+from captioners.metrics.between import marginal_vocabulary
 from captioners.metrics.hashed import Batch
 from captioners.metrics.novelty import Known
 from captioners.metrics.tokens import grams, split_all, words
@@ -115,6 +116,16 @@ def test_the_same_images_are_sampled_of_every_captioner():
     assert set(first[:10]) == set(second[:10])
 
 
+def test_vocabularies_at_a_budget_can_be_held_against_each_other():
+    one, other = counted(), counted(oracle.corpus(150, 3, seed=9, letters=16))
+    vocabularies = {"one": one.vocabulary(300), "other": other.vocabulary(300)}
+    assert {name: len(hashes) for name, hashes in vocabularies.items()} == {
+        "one": named(one.values(300))["vocabulary"],
+        "other": named(other.values(300))["vocabulary"],
+    }
+    assert marginal_vocabulary(vocabularies) == {"one": 0, "other": 9}, "16 letters against 7 of them"
+
+
 def test_compression_is_of_chunks_and_tells_copies():
     same = [words(T5[0])] * 20_000
     other = [(f"{a} {b}",) for a, b in np.random.Generator(np.random.Philox(key=1)).integers(0, 10**9, (20_000, 2))]
@@ -135,6 +146,15 @@ def test_one_caption_for_all_is_seen():
     assert named(found.values())["commonest caption"] == 1 / 6
 
 
+def test_any_text_survives_the_file():
+    """Also halves of a letter, which some captioners write, and texts without a word."""
+    found = AcrossSet(2)
+    found.add([["ein Kätzchen 🐈", "\ud83d cat"], ["", "図 1"]], ["a/ü", "b\0c"])
+    again = AcrossSet.from_bytes(found.to_bytes())
+    assert list(again._sample.items()) == list(found._sample.items())
+    assert again.values() == found.values()
+
+
 def test_nothing_is_undefined():
     found = AcrossSet(2)
     found.add([], [])
@@ -149,5 +169,7 @@ def test_what_does_not_add_up_is_refused():
         counted(known=None).merge(AcrossSet(3, budget=5))
     with pytest.raises(UserError, match="a set of 3 captions an image: these images have 5"):
         AcrossSet(3).add([T5], ["x"])
-    with pytest.raises(UserError, match="no counts of a set"):
+    with pytest.raises(UserError, match="no file of counts of a set"):
         AcrossSet.from_bytes(b"nothing")
+    with pytest.raises(CaptionersError, match="merge instead"):
+        AcrossSet.from_bytes(counted().to_bytes()).add(IMAGES[:1], ["another"])

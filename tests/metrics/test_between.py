@@ -11,11 +11,10 @@ from captioners.metrics.between import (
     gamma_added,
     marginal_vocabulary,
     overlap,
-    pooled,
 )
 from captioners.metrics.diversity import DIV_1, LENGTH
 from captioners.metrics.faithfulness import Judged, Verdict
-from captioners.metrics.hashed import Batch
+from captioners.metrics.hashed import Batch, pooled
 from captioners.metrics.kernels import cosine_kernel
 from captioners.metrics.streaming import WithinImage
 from captioners.metrics.tokens import grams, words
@@ -23,13 +22,6 @@ from tests.metrics import oracle
 
 ONE, OTHER = oracle.corpus(20, 2, seed=1, letters=4), oracle.corpus(20, 3, seed=2, letters=4)
 BOTH = pooled([Batch.of(ONE), Batch.of(OTHER)])
-
-
-def test_pooled_is_as_if_one_captioner_had_said_all():
-    wanted = Batch.of([[*a, *b] for a, b in zip(ONE, OTHER, strict=True)])
-    assert np.array_equal(BOTH.words, wanted.words) and np.array_equal(BOTH.lengths, wanted.lengths)
-    with pytest.raises(UserError, match="same images"):
-        pooled([Batch.of(ONE), Batch.of(OTHER[:3])])
 
 
 def test_overlap_is_the_jaccard_index_of_sets():

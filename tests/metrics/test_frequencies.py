@@ -30,6 +30,7 @@ def test_weights_are_those_of_the_references_module():
         assert weight(df, gram) == pytest.approx(counted.weight(gram), abs=1e-12)
     assert df.counts.min() >= 2
     assert len(df.hashes) == sum(times > 1 for times in counted.counts.values())
+    assert counted.hashed().to_bytes() == df.to_bytes()
 
 
 def test_a_table_is_the_same_bytes_whatever_the_order_and_comes_back():
@@ -39,7 +40,7 @@ def test_a_table_is_the_same_bytes_whatever_the_order_and_comes_back():
     again = HashedFrequencies.from_bytes(one.to_bytes())
     assert again.digest == one.digest != fit(pairs[1:]).digest
     assert np.array_equal(again.hashes, one.hashes) and again.images == 60
-    with pytest.raises(UserError, match="no table of document frequencies"):
+    with pytest.raises(UserError, match="no file of document frequencies"):
         HashedFrequencies.from_bytes(b"PK nonsense")
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from captioners.core.errors import UserError
-from captioners.metrics.hashed import Batch, _WordHashes, text_hash
+from captioners.metrics.hashed import Batch, _WordHashes, pooled, text_hash
 from captioners.metrics.tokens import grams, words
 from tests.metrics import oracle
 
 IMAGES = oracle.corpus(40, 4)
+ONE, OTHER = oracle.corpus(20, 2, seed=1), oracle.corpus(20, 3, seed=2)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
@@ -61,6 +62,14 @@ def test_some_captions_of_each_image_are_a_batch_of_their_own():
     wanted = Batch.of([[captions[place] for place in row] for captions, row in zip(IMAGES, chosen, strict=True)])
     assert np.array_equal(found.words, wanted.words)
     assert np.array_equal(found.lengths, wanted.lengths)
+
+
+def test_pooled_is_as_if_one_captioner_had_said_all():
+    found = pooled([Batch.of(ONE), Batch.of(OTHER)])
+    wanted = Batch.of([[*a, *b] for a, b in zip(ONE, OTHER, strict=True)])
+    assert np.array_equal(found.words, wanted.words) and np.array_equal(found.lengths, wanted.lengths)
+    with pytest.raises(UserError, match="same images"):
+        pooled([Batch.of(ONE), Batch.of(OTHER[:3])])
 
 
 def test_words_are_forgotten_before_they_fill_the_memory(monkeypatch):

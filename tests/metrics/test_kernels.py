@@ -7,7 +7,7 @@ import pytest
 
 from captioners.metrics.frequencies import fit
 from captioners.metrics.hashed import Batch
-from captioners.metrics.kernels import cider_kernel, cosine_kernel, count_kernel, eigen_diversity
+from captioners.metrics.kernels import cider_d_kernel, cider_kernel, cosine_kernel, count_kernel, eigen_diversity
 from tests.metrics import oracle
 from tests.metrics.oracle import SQUARES, STARS, T5, TRIANGLES
 
@@ -36,6 +36,17 @@ def test_self_cider_is_that_of_the_authors():
 def test_self_cider_of_four_images_is_the_frozen_one():
     found = [self_cider(captions, FOUR) for captions in (T5, TRIANGLES, STARS, SQUARES)]
     assert found == pytest.approx([0.587697, 0.814537, 0.842503, 0.673955], abs=1e-5)
+
+
+def test_the_kernel_of_cider_d_is_the_published_code_s():
+    """Kept for comparison: of a caption and all of it with one word more, it says more diversity than plain CIDEr."""
+
+    def of(captions, df):
+        return float(eigen_diversity(cider_d_kernel(Batch.of([captions]), df))[0])
+
+    assert of(["a b c d", "a b c d e"], TWO) == pytest.approx(0.412336534285, abs=1e-9)
+    found = [of(captions, FOUR) for captions in (T5, TRIANGLES, STARS, SQUARES)]
+    assert found == pytest.approx([0.588239, 0.830512, 0.842503, 0.691936], abs=1e-5)
 
 
 @pytest.mark.parametrize("m", [2, 5])

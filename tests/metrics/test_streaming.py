@@ -9,7 +9,7 @@ from captioners.metrics.frequencies import fit
 from captioners.metrics.hashed import Batch
 from captioners.metrics.kernels import SELF_CIDER
 from captioners.metrics.self_bleu import MBLEU_4
-from captioners.metrics.streaming import BUNDLE, WITHIN, Sums, WithinImage
+from captioners.metrics.streaming import BUNDLE, BY_NAME_ONLY, WITHIN, Sums, WithinImage
 from tests.metrics import oracle
 from tests.metrics.oracle import T5
 
@@ -53,6 +53,15 @@ def test_the_order_of_an_image_s_captions_does_not_matter(m):
     forth, back = within.values(IMAGES), within.values([captions[::-1] for captions in IMAGES])
     for metric in forth:
         assert forth[metric] == pytest.approx(back[metric], abs=1e-9, nan_ok=True), metric.name
+
+
+def test_what_depends_on_the_order_of_captions_is_measured_by_its_name_only():
+    assert not set(BY_NAME_ONLY) & set(WITHIN)
+    names = [metric.name for metric in BY_NAME_ONLY]
+    (forth,), (back,) = (
+        WithinImage(5, DF, names).values([captions[::step] for captions in IMAGES]).values() for step in (1, -1)
+    )
+    assert np.nanmax(np.abs(forth - back)) > 0.01
 
 
 def test_copies_reach_the_end_of_every_range():
@@ -100,6 +109,7 @@ def test_more_captions_are_rarefied_to_m():
         (lambda: WithinImage(0), "give 1 or more"),
         (lambda: WithinImage(5, names=["Div-3"]), "no metric .* 'Div-3'. Did you mean 'Div-"),
         (lambda: WithinImage(5, names=["Self-CIDEr"]), "needs a table of document frequencies"),
+        (lambda: WithinImage(5, names=["Self-CIDEr (CIDEr-D)"]), "needs a table of document frequencies"),
         (lambda: WithinImage(6).values([T5]), "6 captions an image: these images have 5"),
         (lambda: WithinImage(2).values([T5, T5[:2]]), "equal number of captions"),
     ],

@@ -1,12 +1,15 @@
 """captioners/metrics/vendi.py: frozen scores, and a partition that stays in its bounds."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from captioners.core.errors import UserError
 from captioners.metrics.hashed import Batch
 from captioners.metrics.kernels import cosine_kernel
-from captioners.metrics.vendi import partition, vendi
+from captioners.metrics.rarefaction import subsets
+from captioners.metrics.vendi import partition, vendi, vendi_of_some
 from tests.metrics.oracle import T5
 
 
@@ -25,6 +28,15 @@ def test_scores_are_the_frozen_ones(kernel, score):
 
 def test_the_five_captions_are_as_vendi_score_has_them():
     assert vendi(cosine_kernel(Batch.of([T5]))) == pytest.approx([2.0204279954], abs=1e-9)
+
+
+def test_of_fewer_captions_it_is_the_mean_over_choices():
+    batch = Batch.of([T5, ["a", "b", "a", "c", "d"]])
+    kernels = cosine_kernel(batch)
+    found = vendi_of_some(kernels, subsets(batch, 3))
+    for place in range(2):
+        wanted = [vendi(kernels[place][np.ix_(some, some)]) for some in combinations(range(5), 3)]
+        assert found[place] == pytest.approx(np.mean(wanted))
 
 
 def test_the_partition_of_toys():

@@ -54,6 +54,7 @@ def write(folder, samples, name="00000.tar", config=True):
             "model_name": "a,b",
             "num_samples": 4,
             "pretrained": "",
+            "teachers": [{"dim": 5, "logit_scale": 70.0}, {"dim": 3, "logit_scale": 60}],
             "reinforce": {"image_augmentation": as_config(AUGMENTATION)},
         }
         (folder / "config.json").write_text(json.dumps(said))

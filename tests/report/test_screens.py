@@ -25,6 +25,25 @@ OVERFLOWING = """[...document.querySelectorAll('body *')].filter(e => {
   return r.width && (r.right > document.documentElement.clientWidth + 0.5 || r.left < -0.5) && !e.closest('.skip');
 }).map(e => e.tagName + '.' + e.className).join(' ')"""
 
+WORST_CONTRAST = """(() => {
+      const light = c => c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+      const rgb = text => text.match(/[\\d.]+/g).map(Number)
+        .map((v, i) => text.startsWith('color(') && i < 3 ? 255 * v : v);
+      const behind = e => { for (; e; e = e.parentElement) {
+        const c = rgb(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] === 1) return c.slice(0, 3); }
+        return [255, 255, 255]; };
+      let worst = [99, ''];
+      for (const e of document.querySelectorAll('body *')) {
+        const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+        if (!own || !e.getClientRects().length || e.closest('svg, option')) continue;
+        const [a, b] = [light(rgb(getComputedStyle(e).color).slice(0, 3)), light(behind(e))].sort((x, y) => y - x);
+        const ratio = (a + .05) / (b + .05);
+        if (ratio < worst[0]) worst = [ratio, e.tagName + '.' + e.className];
+      }
+      return worst; })()"""
+"""The page's lowest ratio of a text's lightness to that behind it, and whose."""
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
@@ -87,24 +106,7 @@ def test_a_page_with_faults_would_be_found_out(browser, tmp_path):
 def test_text_has_the_contrast_that_reading_needs(browser, page, dark):
     """WCAG 2.2, 1.4.3: 4.5 to 1, for every text of the page against what is behind it."""
     browser.open(page, dark=dark)
-    worst = browser.run(
-        """(() => {
-      const light = c => c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-      const rgb = text => text.match(/[\\d.]+/g).map(Number);
-      const behind = e => { for (; e; e = e.parentElement) {
-        const c = rgb(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] === 1) return c.slice(0, 3); }
-        return [255, 255, 255]; };
-      let worst = [99, ''];
-      for (const e of document.querySelectorAll('body *')) {
-        const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-        if (!own || !e.getClientRects().length || e.closest('svg, option')) continue;
-        const [a, b] = [light(rgb(getComputedStyle(e).color).slice(0, 3)), light(behind(e))].sort((x, y) => y - x);
-        const ratio = (a + .05) / (b + .05);
-        if (ratio < worst[0]) worst = [ratio, e.tagName + '.' + e.className];
-      }
-      return worst; })()"""
-    )
+    worst = browser.run(WORST_CONTRAST)
     assert worst[0] >= 4.5, worst
 
 

@@ -49,6 +49,7 @@ OUTSIDE_ROOMS = {
 }
 
 JOBS_OF_JOBS = {
+    "ablate": {"export", "generate", "measure", "probe", "reinforce", "train"},  # one job after another, arm by arm
     "bench": {"generate", "reinforce"},  # it times their parts by themselves
     "check": {"train"},  # it reads a path as `finetune` does
     "compare": {"runs"},  # the same words for the same things
@@ -61,7 +62,13 @@ JOBS_OF_JOBS = {
         "train",
     },  # the whole loop: one job after another, and measured
     "export": {"runs"},  # the same words for the same things
-    "plan": {"generate", "reinforce", "runs"},  # it measures by a small run, and goes on from a run's own recipe
+    "plan": {
+        "ablate",
+        "generate",
+        "reinforce",
+        "runs",
+    },  # it measures by a small run, and goes on from a run's own recipe
+    "publish": {"ablate", "measure", "probe"},  # a bundle is what they wrote, and is checked by running them again
     "runs": {"generate"},  # what is tried again is captioned as `generate` does
     "train": {"compare"},  # it ends with a comparison
 }

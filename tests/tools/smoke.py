@@ -45,7 +45,7 @@ def _overrides(name, folder):
     overrides = [f"output='{folder}/out{'.jsonl' if options.job == 'caption' else ''}'"]
     if hasattr(options, "inputs"):
         overrides.append(f"inputs=['{photos}']")
-    elif getattr(options.source, "inputs", None) == []:
+    elif getattr(getattr(options, "source", None), "inputs", None) == []:
         overrides.append(f"source.inputs=['{photos}']")
     return overrides
 

@@ -3,23 +3,28 @@
 No weights are loaded and nothing is downloaded, so this answers in a second.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from captioners.core.errors import ImageError, NotFoundError, RecipeError, UserError
 from captioners.core.options import Options
 from captioners.core.package_data import recipe_names
-from captioners.core.recipe import Recipe, find_recipe, read_recipe
+from captioners.core.recipe import Recipe, find_recipe, read_options, read_recipe
 from captioners.decoding.values import Sample
 from captioners.images.decode import SUFFIXES, list_images, read_image
+from captioners.jobs.recipes.ablate import AblateRecipe
+from captioners.jobs.recipes.arms import Trained
 from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.kinds.catalogue import KnownCaptioner, find
 from captioners.kinds.kind import KindOptions
+from captioners.reinforcement.teacher_options import TeacherOptions
 
 _NOT_CHECKED_RECIPE = (
     "that the weights exist and load, fit the machine's memory and are what their digest says",
@@ -72,22 +77,58 @@ def cross_problems(options: Options) -> list[str]:
         return _generate_problems(options)
     if isinstance(options, ReinforceRecipe):
         return _reinforce_problems(options)
+    if isinstance(options, AblateRecipe):
+        return _ablate_problems(options)
     return _init_problems(options) if isinstance(options, FinetuneRecipe) else []
 
 
 def _reinforce_problems(options: ReinforceRecipe) -> list[str]:
-    refused = [(number, one.refusal(options.allow_noncommercial)) for number, one in enumerate(options.teachers)]
-    problems = [f"teachers.{number}: {why}" for number, why in refused if why]
-    folders = [(number, one.name.removeprefix("local-dir:")) for number, one in enumerate(options.teachers)]
-    problems += [
-        f"teachers.{number}.name: no such folder: {folder}"
+    return _teacher_problems("teachers", options.teachers, options.allow_noncommercial) + _source_problems(options)
+
+
+def _teacher_problems(field: str, teachers: Sequence[TeacherOptions], allow_noncommercial: bool) -> list[str]:
+    refused = [(number, one.refusal(allow_noncommercial)) for number, one in enumerate(teachers)]
+    problems = [f"{field}.{number}: {why}" for number, why in refused if why]
+    folders = [(number, one.name.removeprefix("local-dir:")) for number, one in enumerate(teachers)]
+    return problems + [
+        f"{field}.{number}.name: no such folder: {folder}"
         for number, folder in folders
-        if options.teachers[number].name != folder and not Path(folder).is_dir()
+        if teachers[number].name != folder and not Path(folder).is_dir()
     ]
+
+
+def _ablate_problems(options: AblateRecipe) -> list[str]:
+    problems = []
+    for name, given in options.captioners.items():
+        field = f"captioners.{name}"
+        if not isinstance(given, Trained):
+            problems += _captioner_problems(field, given, options.allow_noncommercial)
+            continue
+        changes = [f"{key}={json.dumps(value)}" for key, value in given.changes.items()]
+        try:
+            problems += [
+                f"{field}: {one}" for one in _init_problems(read_options(FinetuneRecipe, given.finetune, changes))
+            ]
+        except UserError as error:
+            problems.append(f"{field}: {error}")
+    teachers = options.reinforce.teachers
+    if teachers != "oracle":
+        problems += _teacher_problems("reinforce.teachers", teachers, options.allow_noncommercial)
     return problems + _source_problems(options)
 
 
-def _source_problems(options: GenerateRecipe | ReinforceRecipe) -> list[str]:
+def _captioner_problems(field: str, captioner: str | KindOptions, allow_noncommercial: bool) -> list[str]:
+    if isinstance(captioner, KindOptions):
+        return _kind_problems(field, captioner, allow_noncommercial)
+    if _comes_later(captioner):
+        return []
+    try:
+        return _known_problems(field, find(captioner), allow_noncommercial)
+    except NotFoundError as error:
+        return [f"{field}: {error}"]
+
+
+def _source_problems(options: GenerateRecipe | ReinforceRecipe | AblateRecipe) -> list[str]:
     if _inputs_missing(options):
         return []
     try:
@@ -98,19 +139,11 @@ def _source_problems(options: GenerateRecipe | ReinforceRecipe) -> list[str]:
 
 
 def _generate_problems(options: GenerateRecipe) -> list[str]:
-    problems = []
-    for number, member in enumerate(options.members):
-        field = f"members.{number}.captioner"
-        if isinstance(member.captioner, KindOptions):
-            problems += _kind_problems(field, member.captioner, options.allow_noncommercial)
-            continue
-        if _comes_later(member.captioner):
-            continue
-        try:
-            problems += _known_problems(field, find(member.captioner), options.allow_noncommercial)
-        except NotFoundError as error:
-            problems.append(f"{field}: {error}")
-    return problems + _source_problems(options)
+    members = enumerate(options.members)
+    found = [
+        _captioner_problems(f"members.{n}.captioner", one.captioner, options.allow_noncommercial) for n, one in members
+    ]
+    return [*chain.from_iterable(found), *_source_problems(options)]
 
 
 def _kind_problems(field: str, kind: KindOptions, allow_noncommercial: bool) -> list[str]:
@@ -123,7 +156,7 @@ def _comes_later(given: str) -> bool:
     return given.startswith("runs/") and not Path(given).exists()
 
 
-def _inputs_missing(options: GenerateRecipe | ReinforceRecipe) -> str:
+def _inputs_missing(options: GenerateRecipe | ReinforceRecipe | AblateRecipe) -> str:
     """Say why the inputs cannot be looked at yet, though that is no mistake; empty when they can."""
     inputs = getattr(options.source, "inputs", None)
     if inputs == []:
@@ -190,6 +223,8 @@ def _describe(source: str, recipe: Recipe) -> str:
         missing = _inputs_missing(options)
         shards = missing or f"{len(options.source.open().shards()):,} shards"
         return f"{source}: {options.n_aug} x {teachers}, {options.dtype}, {options.layout}; {shards}"
+    if isinstance(options, AblateRecipe):
+        return f"{source}: {_describe_ablate(options)}"
     if not isinstance(options, CaptionRecipe):
         return f"{source}: a recipe of the job '{recipe.job}'"
     decoding = options.decoding
@@ -197,6 +232,16 @@ def _describe(source: str, recipe: Recipe) -> str:
     inputs = f"{len(options.inputs)} inputs" if options.inputs else "no inputs yet (inputs='[PATH]')"
     draws = "one caption" if options.draws == 1 else f"{options.draws} captions"
     return f"{source}: {options.captioner}, {how}, {draws} for each picture; {inputs}"
+
+
+def _describe_ablate(options: AblateRecipe) -> str:
+    rows, probe = options.rows(), options.probe
+    said = f"{len(rows)} arms of {len(options.captioners)} captioners"
+    if probe is not None:
+        students = len(rows) * len(probe.seeds) * len(probe.distillation_weights)
+        said += f", {students} students, {len(options.declare.contrasts)} contrasts declared"
+    missing = _inputs_missing(options)
+    return f"{said}; {missing}" if missing else said
 
 
 def _describe_generate(options: GenerateRecipe) -> str:

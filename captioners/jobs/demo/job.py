@@ -25,6 +25,7 @@ from captioners.core.options import meaning_of
 from captioners.core.progress import Progress
 from captioners.core.recipe import read_options, read_recipe
 from captioners.core.run_dir import RunDir
+from captioners.data import drawn_scene
 from captioners.data.drawn_scene import WORLD_VERSION, Scene
 from captioners.data.drawn_voices import VOICES as KNOWN
 from captioners.jobs.data.draw import DrawOptions, data_draw
@@ -42,7 +43,7 @@ from captioners.kinds.catalogue import find
 from captioners.report.page import Mark
 from captioners.training.shown import Shown
 
-NOTICE = "drawn world: proves the pipeline, not magnitudes"
+NOTICE = drawn_scene.NOTICE
 VOICES = ("short", "detailed")
 """Those of the demo unless others are asked for."""
 _LINES = 5

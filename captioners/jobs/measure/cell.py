@@ -1,7 +1,8 @@
 """From what was measured of each image to the cells of a row: the number, and its interval by a bootstrap over images.
 
-All metrics of a row are resampled with the same images. Of a large set, the interval rests on the 20,000 images whose
-names hash lowest, and is made as much narrower as all images are more than those.
+All metrics of a row are resampled with the same images, in the order of their ids, so that no other order matters. Of a
+large set, the interval rests on the 20,000 images with the lowest ids, and is made as much narrower as all images are
+more than those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from captioners.metrics.intervals import RESAMPLES, Interval
 RESERVOIR = 20_000
 _AT_ONCE = 1 << 22
 """Numbers held at a time: 32 MB."""
+_UNIT = 2.0**30
+"""Resampled are whole multiples of 1 / this, whose sums are exact, in whatever order a library adds them."""
 
 
 def intervals(
@@ -55,13 +58,14 @@ def _resampled(matrix: Numbers, seed: int) -> Numbers:
     count = len(matrix)
     if not count:
         return np.zeros((0, matrix.shape[1]))
+    whole = np.rint(matrix * _UNIT)
     generator = np.random.Generator(np.random.Philox(key=seed))
     rows = max(1, _AT_ONCE // count)
     found = []
     for start in range(0, RESAMPLES, rows):
         chosen = generator.integers(0, count, size=(min(rows, RESAMPLES - start), count))
         times = np.stack([np.bincount(row, minlength=count) for row in chosen])
-        found.append(times.astype(np.float64) @ matrix)
+        found.append(times.astype(np.float64) @ whole / _UNIT)
     return np.concatenate(found)
 
 

@@ -165,5 +165,7 @@ def cell_words(metric: Metric, cell: Cell) -> str:
     one = cell.interval
     if one is None or isnan(one.value):
         return "-"
+    if isnan(one.low) and metric.high != 1 and one.value.is_integer():
+        return f"{one.value:,.0f}"
     ends = "" if isnan(one.low) else f" [{number_words(metric, one.low)}, {number_words(metric, one.high)}]"
     return f"{number_words(metric, one.value)}{ends}"

@@ -4,7 +4,7 @@ The judge must have another image tower than every captioner that it judges.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -15,16 +15,12 @@ from captioners.jobs.measure.gauge import Numbers, Shown, to_parquet
 from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.words_gauge import by_count, versions
-from captioners.metrics.alignment import CLIP_SCORE, PREFIX, REF_CLIP_SCORE, clip_score, ref_clip_score
+from captioners.metrics.alignment import BEST_CLIP_SCORE, CLIP_SCORE, PREFIX, REF_CLIP_SCORE, clip_score, ref_clip_score
 from captioners.metrics.embedded import DISTANCE, RELATIVE_DISTANCE, distance, vendi_of_vectors
 from captioners.metrics.hashed import Batch
 from captioners.metrics.rarefaction import subsets
 from captioners.metrics.retrieval import best_of
 from captioners.metrics.vendi import VENDI_TEXT
-
-BEST_CLIP_SCORE = replace(
-    CLIP_SCORE, name="CLIPScore, best of m", source=f"{CLIP_SCORE.source}; the best of m captions, mean over choices"
-)
 
 
 @dataclass(frozen=True)

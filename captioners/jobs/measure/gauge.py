@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioners.core.ledger import slug
+from captioners.core.parquet_bytes import read_parquet
 from captioners.core.storage import Place
 from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
 from captioners.metrics.metric import Metric
@@ -148,9 +149,8 @@ def to_parquet(images: Sequence[CaptionedImage], columns: Mapping[str, Numbers])
 def from_parquet(files: Iterable[bytes]) -> "pyarrow.Table":
     """Return the rows of one file or several, in their order."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    return pa.concat_tables([pq.read_table(BytesIO(data)) for data in files]).combine_chunks()
+    return pa.concat_tables(map(read_parquet, files)).combine_chunks()
 
 
 def ids_of(table: "pyarrow.Table") -> Ids:

@@ -1,15 +1,20 @@
 """A frozen model of two towers at work on the pictures and captions of caption sets."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image
 
-from captioners.core.errors import ImageError, NotFoundError
+from captioners.core.errors import ImageError, NotFoundError, UserError
 from captioners.data.caption_sets import CaptionedImage, OpenSet
 from captioners.images.decode import MAX_PIXELS, read_image
 from captioners.jobs.measure.clipscore_score import Judged, tower_of
 from captioners.jobs.measure.gauge import Numbers
 from captioners.kinds.scorer import OpenClipScorer, open_scorer, refuse_own_tower
+
+ABSENT = "judge.json"
+"""In a run that lies somewhere without its pictures: what judged them, {"name": ..., "digest": ...}; nothing more can
+be judged there."""
 
 
 class Judge:
@@ -21,21 +26,36 @@ class Judge:
         Raises:
             UserError: it cannot be had here, or has the image tower of a captioner whose captions it would judge.
         """
-        self._model: OpenClipScorer = open_scorer(name)
+        self._model: OpenClipScorer | None = None
+        place = sets[0].runs[sets[0].first].place
+        if place.exists(ABSENT):
+            told = json.loads(place.read(ABSENT))
+            self.name, self.digest = str(told["name"]), str(told["digest"])
+            return
+        self._model = open_scorer(name)
         layers = {layer.fingerprint: layer for one in sets for layer in one.layers}
         refuse_own_tower(self._model, *(Judged(layer.name, tower_of(layer, self._model)) for layer in layers.values()))
         self.name, self.digest = name, self._model.weights_digest
 
+    @property
+    def _opened(self) -> OpenClipScorer:
+        if self._model is None:
+            raise UserError(
+                f"{self.name}: this copy of the run came without its pictures, and what they were judged by is not all "
+                "in it; measure where the pictures are"
+            )
+        return self._model
+
     def texts(self, texts: Sequence[str]) -> Callable[[Sequence[str]], Numbers]:
         """Encode texts, each once, and return what gives the features [B, D] of some of them."""
         places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-        features = self._model.text_features(list(places))
+        features = self._opened.text_features(list(places))
         return lambda some: features[[places[text] for text in some]]
 
     def pictures(self, images: Sequence[CaptionedImage], opened: OpenSet) -> tuple[list[CaptionedImage], Numbers]:
         """Return those images whose pictures can be read, and their features [B, D]."""
         seen: list[CaptionedImage] = []
-        return seen, self._model.image_features(_read(images, opened, seen))
+        return seen, self._opened.image_features(_read(images, opened, seen))
 
 
 def _read(images: Sequence[CaptionedImage], opened: OpenSet, seen: list[CaptionedImage]) -> Iterator[Image.Image]:

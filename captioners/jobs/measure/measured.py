@@ -16,7 +16,7 @@ from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.references_gauge import ReferencesGauge
 from captioners.jobs.measure.retrieval import Pool, pool_of
-from captioners.jobs.measure.tables import caption_frequencies, reference_frequencies
+from captioners.jobs.measure.tables import caption_frequencies, known_text, reference_frequencies
 from captioners.jobs.measure.truth import TruthGauge, has_scenes
 from captioners.jobs.measure.words_gauge import AcrossGauge, FlagsGauge, WithinGauge
 from captioners.jobs.measure.work import Setting, measure_groups
@@ -61,6 +61,8 @@ class Measured:
         """Captions of an image that sets of several are compared at."""
         self._gauges: list[list[Gauge]] = [[] for _ in sets]
         self._pools: dict[int, Pool] = {}
+        self._scenes: dict[str, bool] = {}
+        """Of each run, whether its images are of the drawn world."""
         self._only: Ids | None = None
         self.stamp: dict[str, Any] = {"m": self.m, "seed": options.seed, "tokenizer": TOKENIZER}
         """What the numbers depend on besides the captions."""
@@ -79,17 +81,27 @@ class Measured:
         self.stamp["document frequencies of Self-CIDEr"] = HashedFrequencies.from_bytes(df).digest
         self._put([[FlagsGauge(), WithinGauge(self.m_of(one), df, options.all_metrics)] for one in self.opened])
         self._only = self._shared()
-        self._put([[BetweenGauge()] if len(one.parts) > 1 else [] for one in self.opened])
-        truth = {one.first: has_scenes(one) for one in {one.first: one for one in self.opened}.values()}
-        self._put([[TruthGauge(self.m_of(one))] if truth[one.first] else [] for one in self.opened])
         references = None if options.references is None else References(options.references)
-        if references is not None:
-            self._put([[self._against(one, references)] for one in self.opened])
+        # All at once, so that captions are read once.
+        self._put([self._rest(one, references) for one in self.opened])
         if judge is not None:
             self.stamp["judge"] = {"name": judge.name, "weights": judge.digest}
             self._judged(judge, references)
-        if options.all_metrics:
-            self._put([[AcrossGauge.of(self.m_of(one), options.seed, self._only)] for one in self.opened])
+
+    def _rest(self, one: OpenSet, references: References | None) -> list[Gauge]:
+        """Return what is put to a set once it is known which images count."""
+        m = self.m_of(one)
+        found: list[Gauge] = [BetweenGauge()] if len(one.parts) > 1 else []
+        if one.first not in self._scenes:
+            self._scenes[one.first] = has_scenes(one)
+        if self._scenes[one.first]:
+            found.append(TruthGauge(m))
+        if references is not None:
+            found.append(self._against(one, references))
+        if self.options.all_metrics:
+            known = None if references is None else known_text(references, one)
+            found.append(AcrossGauge.of(m, self.options.seed, self._only, known))
+        return found
 
     def count(self, number: int) -> int:
         """Return the number of images of a set that count."""
@@ -153,8 +165,8 @@ class Measured:
         self._put(gauges, workers=1)
 
     def _against(self, one: OpenSet, references: References) -> ReferencesGauge:
-        df, digest = reference_frequencies(references, one)
-        self.stamp["references"] = {**references.identity(one), "df": digest, "df_images": df.images}
+        df = reference_frequencies(references, one)
+        self.stamp["references"] = {**references.identity(one), "df": df.digest, "df_images": df.images}
         return ReferencesGauge(self.m_of(one), references, df, self.stamp["references"])
 
     def _shared(self) -> Ids | None:

@@ -49,7 +49,7 @@ class References(Fresh):
             UserError: a key stands in two shards of the source. NotFoundError: a source is not there any more.
         """
         if self.given == OWN:
-            return dict(_told(opened.samples(group)))
+            return dict(_told(_own(opened.samples(group))))
         if group.shard in self._shards:
             return self._of_shard(group.shard)
         return self._by_key
@@ -64,7 +64,8 @@ class References(Fresh):
         for name in sorted(names, key=lambda name: sha256(name.encode()).hexdigest()):
             if count >= most:
                 return
-            samples = opened.pictures.samples(name) if self.given == OWN else self._source.samples(self._shards[name])
+            own = self.given == OWN
+            samples = _own(opened.pictures.samples(name)) if own else self._source.samples(self._shards[name])
             for key, texts in _told(samples):
                 count += 1
                 yield f"{name}\0{key}", texts
@@ -89,6 +90,13 @@ class References(Fresh):
                     )
                 found[key] = texts
         return found
+
+
+def _own(samples: Iterator[Sample | Unreadable]) -> Iterator[Sample | Unreadable]:
+    try:
+        yield from samples
+    except UserError as error:
+        raise UserError(f"--references {OWN}: {error}") from None
 
 
 def _told(samples: Iterator[Sample | Unreadable]) -> Iterator[tuple[str, tuple[str, ...]]]:

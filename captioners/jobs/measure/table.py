@@ -56,9 +56,13 @@ def measure_sets(
     cells = [_cells(measured, number) for number in numbers]
     for row, more in zip(cells, _across(measured), strict=True):
         row.update(more)
-    lacking = {} if options.references else dict.fromkeys(_NEEDS["--references SOURCE"], "needs --references SOURCE")
+    lacking: dict[Metric, str] = (
+        {} if options.references else dict.fromkeys(_NEEDS["--references SOURCE"], "needs --references SOURCE")
+    )
     lacking |= {} if options.clip else dict.fromkeys(_NEEDS["--clip NAME"], "needs --clip NAME")
-    metrics = tuple(dict.fromkeys([*(metric for row in cells for metric in row), *lacking]))
+    # The row that has most says the order.
+    known = (metric for row in sorted(cells, key=len, reverse=True) for metric in row)
+    metrics = tuple(dict.fromkeys([*known, *lacking]))
     rows = tuple(
         MeasureRow(
             name=one.name,
@@ -131,7 +135,7 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
         )
     single = [row.name for row in rows if row.m == 1]
     if single:
-        found.append(f"-: {', '.join(single)}: {_ONE} has no diversity.")
+        found.append(f"-: {', '.join(single)}: {_ONE} has no diversity; what is told is told by one.")
     for number, row in enumerate(rows):
         told = row.cells[LENGTH.name].interval
         short = row.images - (told.count if told else 0)

@@ -1,18 +1,21 @@
 """The tables that words are weighed by, fitted once and kept in the run: no captioner brings its own.
 
-measures/frequencies/captions.npz         over the captions of all members, for Self-CIDEr
-measures/frequencies/IDENTITY.jsonl.gz    over the references, for CIDEr-D
+measures/frequencies/captions.npz          over the captions of all members, for Self-CIDEr
+measures/frequencies/IDENTITY.df.npz       over the references, for CIDEr-D
+measures/frequencies/IDENTITY.known.npz    what the references say, for what is novel beside them
 """
 
-import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
+from io import BytesIO
+
+import numpy as np
 
 from captioners.data.caption_sets import ALL, OpenSet, sets_of_run
 from captioners.jobs.measure.references import References
-from captioners.metrics.frequencies import IMAGES, fit
-from captioners.metrics.references import Frequencies, document_frequencies
+from captioners.metrics.frequencies import IMAGES, HashedFrequencies, fit
+from captioners.metrics.novelty import Known
 from captioners.metrics.tokens import TOKENIZER
 
 _CAPTIONS = "measures/frequencies/captions.npz"
@@ -47,23 +50,35 @@ def _captions(run: str) -> Iterator[tuple[str, list[str]]]:
         yield f"{identity:016x}", texts
 
 
-def reference_frequencies(references: References, opened: OpenSet) -> tuple[Frequencies, str]:
-    """Return the references' document frequencies and their digest; fitted where the run has none of these.
+def reference_frequencies(references: References, opened: OpenSet) -> HashedFrequencies:
+    """Return the references' document frequencies; fitted where the run has none of these.
 
     They are over all that the source has, or of a larger one over whole shards, those first that hash lowest, until
-    there are 50,000 images. N-grams of one image are left out: they weigh as much as one that is not in the table.
+    there are 50,000 images.
     """
+    data = _kept(references, opened, "df", lambda: fit(references.some(opened, IMAGES)).to_bytes())
+    return HashedFrequencies.from_bytes(data)
+
+
+def known_text(references: References, opened: OpenSet) -> Known:
+    """Return the n-grams and captions of the same references, for what is novel beside them."""
+
+    def made() -> bytes:
+        found = Known.of(text for _, texts in references.some(opened, IMAGES) for text in texts)
+        file = BytesIO()
+        np.savez_compressed(file, grams=found.grams, captions=found.captions)
+        return file.getvalue()
+
+    with np.load(BytesIO(_kept(references, opened, "known", made)), allow_pickle=False) as file:
+        return Known(file["grams"], file["captions"])
+
+
+def _kept(references: References, opened: OpenSet, what: str, made: Callable[[], bytes]) -> bytes:
     told = json.dumps([references.identity(opened), TOKENIZER], sort_keys=True)
-    place = opened.runs[opened.first].place
-    name = f"measures/frequencies/{_hash(told)[:16]}.jsonl.gz"
+    place, name = opened.runs[opened.first].place, f"measures/frequencies/{_hash(told)[:16]}.{what}.npz"
     if not place.exists(name):
-        found = document_frequencies([texts for _, texts in references.some(opened, IMAGES)])
-        often = sorted((gram, count) for gram, count in found.counts.items() if count > 1)
-        lines = [json.dumps(one, ensure_ascii=False) for one in [[found.images], *often]]
-        place.create(name, gzip.compress("\n".join(lines).encode(), mtime=0))
-    data = gzip.decompress(place.read(name))
-    images, *rows = map(json.loads, data.decode().splitlines())
-    return Frequencies(images[0], {tuple(gram): count for gram, count in rows}), sha256(data).hexdigest()
+        place.create(name, made())
+    return place.read(name)
 
 
 def _hash(text: str) -> str:

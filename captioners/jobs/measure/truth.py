@@ -85,7 +85,7 @@ class TruthGauge:
 def has_scenes(opened: OpenSet) -> bool:
     """Whether the images of a set are of the drawn world, as far as its first ones tell.
 
-    What cannot be read any more has none: whoever asks for its references is told so.
+    Where they cannot be read any more, whether they were judged before: what lies there stays good.
     """
     group = next(opened.groups(), None)
     if group is None:
@@ -94,4 +94,4 @@ def has_scenes(opened: OpenSet) -> bool:
     try:
         return any("scene" in sample.meta for sample in opened.samples(first))
     except UserError:
-        return False
+        return next(opened.runs[opened.first].place.names("measures/truth"), None) is not None

@@ -13,16 +13,13 @@ from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
 from captioners.jobs.measure.gauge import Fresh, Ids, Numbers, Shown, ratio, to_parquet
 from captioners.metrics import across_set
 from captioners.metrics.across_set import AcrossSet
-from captioners.metrics.degenerate import CUT, DEGENERATE, FLAGS, TRUNCATED
+from captioners.metrics.degenerate import CUT, DEGENERATE, FLAGS, REFUSED, TRUNCATED
 from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.kernels import SELF_CIDER
 from captioners.metrics.metric import Metric
+from captioners.metrics.novelty import Known
 from captioners.metrics.streaming import WITHIN, WithinImage
 from captioners.metrics.tokens import TOKENIZER
-
-REFUSED = Metric(
-    name="refused captions", unit="share", high=1, better="lower", source="of all captions drawn, by the run's rules"
-)
 
 
 def versions(metrics: Sequence[Metric]) -> dict[str, int]:
@@ -120,20 +117,23 @@ class AcrossGauge:
     """Ids of the images that count; None: all."""
     only_digest: str = ""
     """A sha256 over them."""
+    known: Known | None = None
+    """What novelty is measured against; None: it is not."""
     name: str = "across"
 
     @classmethod
-    def of(cls, m: int, seed: int, only: Ids | None) -> "AcrossGauge":
+    def of(cls, m: int, seed: int, only: Ids | None, known: Known | None) -> "AcrossGauge":
         """Return the gauge for all images, or for those of sorted ids."""
         if only is None:
-            return cls(m, seed)
-        return cls(m, seed, frozenset(only.tolist()), sha256(only.tobytes()).hexdigest())
+            return cls(m, seed, known=known)
+        return cls(m, seed, frozenset(only.tolist()), sha256(only.tobytes()).hexdigest(), known)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """m, seed, tokenizer, the images, versions."""
+        """m, seed, tokenizer, images, what novelty is against, versions."""
         told = {"m": self.m, "seed": self.seed, "tokenizer": TOKENIZER, "metrics": versions(across_set.METRICS)}
-        return told | ({"only": self.only_digest} if self.only is not None else {})
+        told |= {"only": self.only_digest} if self.only is not None else {}
+        return told | ({"known": self.known.digest} if self.known is not None else {})
 
     @property
     def shown(self) -> Sequence[Shown]:
@@ -142,7 +142,7 @@ class AcrossGauge:
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:  # noqa: ARG002
         """Add up the images that have m captions or more."""
-        found = AcrossSet(self.m)
+        found = AcrossSet(self.m, self.known)
         enough = [image for image in images if len(image.captions) >= self.m]
         if self.only is not None:
             enough = [image for image in enough if image.id in self.only]

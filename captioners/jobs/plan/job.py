@@ -9,6 +9,7 @@ from captioners.core.recipe import Recipe, read_recipe
 from captioners.core.run_dir import open_run
 from captioners.data.folder_source import FolderOptions
 from captioners.jobs.plan import amount, calibration
+from captioners.jobs.plan.ablating import ablating_plan
 from captioners.jobs.plan.calibration import Calibration, measured_by
 from captioners.jobs.plan.captioning import (
     Asked,
@@ -26,6 +27,7 @@ from captioners.jobs.plan.reinforcing import reinforcing_plan
 from captioners.jobs.plan.rows import Plan, Section
 from captioners.jobs.plan.simulated import simulated_rows
 from captioners.jobs.plan.training import training_plan
+from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.jobs.recipes.caption import CaptionRecipe
 from captioners.jobs.recipes.finetune import FinetuneRecipe
 from captioners.jobs.recipes.generate import GenerateRecipe, Member
@@ -68,6 +70,9 @@ def plan(
     if isinstance(read.options, ReinforceRecipe):
         _only_captions(source, read, asked, measured)
         return reinforcing_plan(read, assume)
+    if isinstance(read.options, AblateRecipe):
+        _only_captions(source, read, asked, measured)
+        return ablating_plan(read, assume)
     recipe = _generating(read)
     known = _calibration(recipe, asked, measured, say)
     assumed = amount.assumptions(recipe, known, assume)

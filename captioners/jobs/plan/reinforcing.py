@@ -20,7 +20,7 @@ from captioners.reinforcement.sizes import added_bytes
 from captioners.reinforcement.teacher_options import TeacherOptions
 from captioners.reinforcement.tiny_teachers import TINY
 
-_L14 = 768
+WIDEST = 768
 """Width of a ViT-L/14's embedding, which all published sets' teachers have."""
 
 
@@ -58,13 +58,13 @@ def reinforcing_plan(read: Recipe, assume: Sequence[str] = ()) -> Plan:
 
 def _widths(recipe: ReinforceRecipe) -> Iterator[Row]:
     for number, teacher in enumerate(recipe.teachers):
-        found = _width(teacher)
-        width, known = (found, "counted") if found else (_L14, "assumed")
+        found = width_of(teacher)
+        width, known = (found, "counted") if found else (WIDEST, "assumed")
         row = Row(f"width_{number}", width, width, "", f"of an embedding of {teacher.called}", "counted")
         yield row if known == "counted" else replace(row, known="assumed", how=f"{row.how}: as a ViT-L/14's")
 
 
-def _width(teacher: TeacherOptions) -> int | None:
+def width_of(teacher: TeacherOptions) -> int | None:
     """Return the width of a teacher's embedding, where a configuration here says it."""
     if teacher.random and teacher.name in TINY:
         return int(TINY[teacher.name]["embed_dim"])

@@ -17,7 +17,8 @@ from captioners.kinds.choices import AnyCaptioner, name_of
 from captioners.kinds.kind import KindOptions
 from captioners.text.flags import Rules
 
-_LONGEST_NAME = 80
+LONGEST_NAME = 80
+"""Letters of a member's name."""
 
 
 def _context(value: object) -> object:
@@ -30,7 +31,7 @@ class Member(Options):
     captioner: AnyCaptioner = "coca-l14-coco"
     """A name (`captioners list captioners`), a captioner's directory, or an open_clip `model/tag`; of another kind
     (`captioners list kinds`), a mapping: `{kind: transformers, model: ORG/NAME}`."""
-    name: str = Field("", pattern=r"^[^\x00-\x1f/]*$", max_length=_LONGEST_NAME)
+    name: str = Field("", pattern=r"^[^\x00-\x1f/]*$", max_length=LONGEST_NAME)
     """What its layer is called, and part of its random streams; made of captioner and decoding when absent."""
     decoding: Decoding = Sample(top_p=0.9)
     """How tokens are chosen (`captioners list decodings`)."""
@@ -153,6 +154,20 @@ class GenerateRecipe(Options):
         return self.price_per_gpu_hour or 0.0
 
 
+def decoding_name(decoding: Decoding) -> str:
+    """Return what a decoding departs in from the plain one of its strategy.
+
+    >>> decoding_name(Sample(top_p=0.9, temperature=0.7)), decoding_name(Sample())
+    ('temperature-0.7_top_p-0.9', 'sample')
+    """
+    plain = type(decoding)()
+    fields = decoding.model_dump(exclude={"strategy"})
+    parts = [f"{key}-{value}" for key, value in fields.items() if value != getattr(plain, key)]
+    if isinstance(decoding, Sample):
+        return "_".join(parts) or decoding.strategy
+    return "_".join([decoding.strategy, *parts])
+
+
 def _made_name(member: Member) -> str:
     """Return a name like `coca-l14-coco.top_p-0.9`: the captioner's, and what its decoding departs in from the plain.
 
@@ -161,14 +176,9 @@ def _made_name(member: Member) -> str:
     """
     captioner = name_of(member.captioner)
     if isinstance(member.captioner, KindOptions) and not member.captioner.DRAWS:
-        return captioner.replace("/", "-")[:_LONGEST_NAME]
-    plain = type(member.decoding)()
-    fields = member.decoding.model_dump(exclude={"strategy"})
-    parts = [f"{key}-{value}" for key, value in fields.items() if value != getattr(plain, key)]
-    how = "_".join(parts) or member.decoding.strategy
-    if not isinstance(member.decoding, Sample) and parts:
-        how = f"beam_{how}"
-    return f"{captioner}.{how}".replace("/", "-")[:_LONGEST_NAME]
+        return captioner.replace("/", "-")[:LONGEST_NAME]
+    how = decoding_name(member.decoding)
+    return f"{captioner}.{how}".replace("/", "-")[:LONGEST_NAME]
 
 
 def _check_kind(member: Member, kind: KindOptions) -> None:

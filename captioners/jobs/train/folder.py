@@ -1,18 +1,15 @@
 """The folder of a training run: whose it is, who may write in it, and what it says that the run does."""
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
+from captioners.core.processes import LOCK, alone
 from captioners.core.recipe import read_options, resolved
 from captioners.jobs.train.start import Recipe
-
-_LOCK = ".lock"
 
 
 def folder_of(recipe: Recipe) -> Path:
@@ -43,7 +40,7 @@ def begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:
     The recipe of a run that goes on stays until `write_recipe`: what is asked now may yet be refused.
     """
     _refuse_unless_ours(recipe, directory)
-    stack.enter_context(_alone(directory))
+    stack.enter_context(alone(directory, f"{directory}: another process is training here"))
     if not (directory / "recipe.yaml").is_file():
         write_recipe(recipe, directory)
     return directory
@@ -62,7 +59,7 @@ def _refuse_unless_ours(recipe: Recipe, directory: Path) -> None:
         raise UserError(
             f"{directory}: this run is finished, its captioner is {directory / 'captioner'}; name another output"
         )
-    there = {path.name for path in directory.iterdir()} - {_LOCK, ".recipe.yaml"} if directory.is_dir() else set()
+    there = {path.name for path in directory.iterdir()} - {LOCK, ".recipe.yaml"} if directory.is_dir() else set()
     if there and not _is_of(recipe.job, directory / "recipe.yaml"):
         raise UserError(f"{directory}: the folder is not empty and holds no run of {recipe.job}; name another output")
     try:
@@ -76,16 +73,3 @@ def _refuse_unless_ours(recipe: Recipe, directory: Path) -> None:
 def _is_of(job: str, file: Path) -> bool:
     """Whether a resolved recipe is one of the job: it says so on a line of its own."""
     return file.is_file() and f"job: {job}" in file.read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep a second process out; the system lets go of the lock whatever ends this one."""
-    with (directory / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{directory}: another process is training here; wait for it, or name another output"
-            ) from None
-        yield

@@ -1,0 +1,259 @@
+"""The arms of an ablation at work: what each has come to, measured, and written down from the first one on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from captioners.core.errors import UserError
+from captioners.core.run_dir import RunDir
+from captioners.data.caption_sets import CaptionSet, Part
+from captioners.data.drawn_scene import NOTICE
+from captioners.jobs.ablate import folder, found
+from captioners.jobs.ablate.between import added, overlaps
+from captioners.jobs.ablate.book import Book
+from captioners.jobs.ablate.declared import declared
+from captioners.jobs.ablate.found import Progress
+from captioners.jobs.ablate.gallery import gallery
+from captioners.jobs.ablate.layers import Batch, batch_of, batches
+from captioners.jobs.ablate.mix import best_mix
+from captioners.jobs.measure.cells import MeasureTable
+from captioners.jobs.measure.table import measure_sets
+from captioners.jobs.probe.job import ProbeRun
+from captioners.jobs.probe.results import read
+from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
+from captioners.jobs.recipes.measure import MeasureOptions
+from captioners.metrics.metric import Metric
+from captioners.metrics.registry import REGISTRY
+from captioners.report.ablation import Ablation, Added, Arm, Overlap
+from captioners.report.ablation_gallery import Seen
+from captioners.report.ablation_page import render_ablation
+
+Say = Callable[[str], None]
+CONTROL = "sanity: "
+"""What the names of the probe's own arms begin with."""
+
+
+class Arms:
+    """All arms of an ablation.
+
+    Args:
+        recipe: the ablation's. name: what it is called. out: its folder. text: the resolved recipe.
+    """
+
+    def __init__(self, recipe: AblateRecipe, name: str, out: Path, text: str, say: Say) -> None:
+        self._recipe, self._name, self._out, self._text, self._say = recipe, name, out, text, say
+        self.rows: list[Row] = list(recipe.rows().values())
+        self.batches: list[Batch] = batches(recipe, self.rows)
+        self._progress = {row.name: Progress(row) for row in self.rows}
+        self._refused: dict[str, Mapping[str, str]] = {}
+        self._metrics: tuple[Metric, ...] = ()
+        self._notes: dict[str, None] = {}
+        self._gallery: tuple[Seen, ...] = ()
+        self._overlap: tuple[Overlap, ...] = ()
+        self._adds: list[Added] = []
+        self._run: ProbeRun | None = None
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Arm -> why it failed."""
+        return {name: one.reason for name, one in self._progress.items() if one.status == "failed"}
+
+    @property
+    def to_probe(self) -> list[Row]:
+        """The arms that did not fail, in their order."""
+        return [one.row for one in self._progress.values() if one.status != "failed"]
+
+    def refused(self, batch: Batch) -> Mapping[str, str]:
+        """Return the layers of a batch that could not be had, with the reason."""
+        return self._refused.get(batch.called, {})
+
+    def batch_of(self, row: Row) -> Batch:
+        """Return the batch that an arm's captions are drawn in; of one without captions, the first."""
+        return batch_of(self._recipe, row, self.batches) if row.members else self.batches[0]
+
+    def drawn(self, batch: Batch, refused: Mapping[str, str]) -> None:
+        """Take note of what could not be had of a batch: the arms that need it fail."""
+        self._refused[batch.called] = refused
+        for row in self.rows:
+            reasons = [refused[one.layer] for one in row.members if one.layer in refused]
+            if reasons and self.batch_of(row) is batch:
+                self.fail(row, reasons[0])
+        self.write()
+
+    def fail(self, row: Row, reason: str) -> None:
+        """Take an arm out, with its reason; the others go on."""
+        one = self._progress[row.name]
+        one.status, one.reason = "failed", reason
+        self._say(f"  arm {row.name} failed: {reason}")
+
+    def cost(self, book: Book) -> None:
+        """Take note of what each arm's captions cost: its captioners' training, and its share of the drawing."""
+        for row in self.rows:
+            batch = self.batch_of(row)
+            drawing = book.seconds(batch.part) or 0.0
+            drawn = sum(one.draws for one in batch.members.values())
+            share = drawing * row.m / max(1, drawn)
+            training = sum(book.seconds(f"captioner {name}") or 0.0 for name in {m.trained for m in row.members})
+            if row.name not in self.failed:
+                self._progress[row.name].seconds = training + share
+
+    def measure(self) -> None:
+        """Measure every arm's captions, by themselves and at one number for all; who cannot be, fails.
+
+        Raises InterruptedRunError where it was stopped; the same command continues.
+        """
+        rows = [row for row in self.to_probe if row.members]
+        sets: dict[str, CaptionSet] = {}
+        for number, row in enumerate(rows, start=1):
+            try:
+                table = self._together([self._set(row)], row.name)
+            except UserError as error:
+                self.fail(row, str(error))
+                continue
+            self._progress[row.name].own = table.rows[0]
+            sets[row.name] = self._set(row)
+            self._say(f"  arm {number} of {len(rows)}, {row.name}: {_words(table)}")
+            self.write()
+        several = [one for name, one in sets.items() if self._progress[name].row.m > 1]
+        if len({self._progress[one.name].row.m for one in several}) > 1:
+            for measured in self._together(several, "at one number of captions").rows:
+                self._progress[measured.name].equal = measured
+        self._between(sets)
+        if self._recipe.budget is not None:
+            self._mix(self._recipe.budget)
+        self._gallery = gallery(list(sets.values()), self._recipe.gallery)
+        self.write()
+
+    def _between(self, sets: Mapping[str, CaptionSet]) -> None:
+        """Compare the captions that arms share, batch by batch, and say what members add to arms of several."""
+        for batch in self.batches:
+            there = {name: one for name, one in batch.members.items() if name not in self.refused(batch)}
+            draws = min((one.draws for one in there.values()), default=0)
+            run = str(batch.folder(self._out))
+            plain = self._recipe.decoding
+            parts = [
+                CaptionSet(f"{one.trained} {found.words_of(one, plain)}", (Part(run, name, draws),))
+                for name, one in there.items()
+            ]
+            self._overlap += overlaps(parts, draws) if parts else ()
+        for row in self.to_probe:
+            if len(row.members) > 1:
+                self._adds += added(sets[row.name], [one.trained for one in row.members])
+
+    def _mix(self, budget: Budget) -> None:
+        """Say which mix of captioners gains most per second, among those of the recipe's own rules."""
+        batch = self.batches[0]
+        draws = {name: one.draws for name, one in batch.members.items() if name not in self.refused(batch)}
+        try:
+            mix = best_mix(RunDir(batch.folder(self._out)), draws, budget, self._recipe.measure, self._out)
+        except UserError as error:
+            self._notes[f"No mix was chosen: {error}."] = None
+            return
+        self._notes[mix.words] = None
+        self._say(f"  {mix.words}")
+
+    def _together(self, sets: Sequence[CaptionSet], what: str) -> MeasureTable:
+        """Return a table on shared images; where a judge is refused (it has a captioner's tower), one without it."""
+        options = self._recipe.measure.model_copy(update={"common": True})
+        try:
+            return self._measured(sets, options)
+        except UserError as error:
+            if options.clip is None:
+                raise
+            table = self._measured(sets, options.model_copy(update={"clip": None}))
+            self._notes[f"Measured without a judge, {what}: {error}"] = None
+            return table
+
+    def _measured(self, sets: Sequence[CaptionSet], options: MeasureOptions) -> MeasureTable:
+        table = measure_sets(sets, options)
+        known = dict.fromkeys((*self._metrics, *table.metrics))
+        order = list(REGISTRY)
+        self._metrics = tuple(sorted(known, key=lambda one: order.index(one.name) if one.name in REGISTRY else 0))
+        return table
+
+    def _set(self, row: Row) -> CaptionSet:
+        run = str(self.batch_of(row).folder(self._out))
+        return CaptionSet(row.name, tuple(Part(run, one.layer, one.draws) for one in row.members))
+
+    def probed(self, run: ProbeRun, upto: Sequence[Row]) -> None:
+        """Take note of what students have come to; those arms are done."""
+        for row in upto:
+            one = self._progress[row.name]
+            one.results = [result for result in run.results if result.arm == row.name]
+            one.status = "done" if one.results else "missing"
+            if row.name in run.failed:
+                self.fail(row, run.failed[row.name])
+        self._run = run
+        self.write()
+
+    def ablation(self) -> Ablation:
+        """Return what is found so far."""
+        if self._recipe.probe is None:
+            for one in self._progress.values():
+                one.status = "done" if one.own is not None else one.status
+        arms = [found.arm_of(one, self._metrics) for one in self._progress.values()]
+        primary = self._recipe.declare.primary
+        tasks = dict.fromkeys([primary, *(r.task for one in self._progress.values() for r in one.results)])
+        return Ablation(
+            name=self._name,
+            columns=found.columns(self._metrics),
+            tasks=tuple(tasks) if any(arm.probe for arm in arms) else (),
+            task_unit=found.unit_of(arms),
+            chance={task: value for task, value in self._run.chance.items() if isfinite(value)} if self._run else {},
+            arms=(*arms, *self._controls()),
+            declared=declared(self._out),
+            contrasts=found.contrasts_of(self._run.contrasts if self._run is not None else ()),
+            correlations=found.correlations_of(arms, primary),
+            frontiers=found.frontiers_of(arms),
+            saturation=found.saturation_of(list(self._progress.values()), self._metrics),
+            overlap=self._overlap,
+            adds=tuple(self._adds),
+            gallery=self._gallery,
+            notes=self._told(),
+            recipe=self._text,
+            provenance=self._provenance(),
+            made_by=found.made_by(),
+        )
+
+    def _controls(self) -> list[Arm]:
+        """Return what the probe adds by itself, whose result is known beforehand."""
+        if self._run is None or not self._run.checks:
+            return []
+        trained = [one for one in read(self._out / folder.PROBE) if one.arm.startswith(CONTROL)]
+        names = dict.fromkeys(one.arm for one in trained)
+        return [
+            Arm(
+                name=name,
+                status="done",
+                sanity=True,
+                probe=found.probe_of(result for one in trained if one.arm == name for result in one.results),
+            )
+            for name in names
+        ]
+
+    def _told(self) -> tuple[str, ...]:
+        """Return what a reader must know before all else."""
+        drawn = any(seen.facts for seen in self._gallery)
+        checks = self._run.checks if self._run is not None else []
+        controls = [f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in checks]
+        return (*((NOTICE,) if drawn else ()), *controls, *self._notes)
+
+    def _provenance(self) -> dict[str, str]:
+        return {
+            f"captions: {layer.name}": f"{layer.draws} draws, fingerprint {layer.fingerprint[:16]}"
+            for batch in self.batches
+            for layer in RunDir(batch.folder(self._out)).layers()
+        }
+
+    def write(self) -> None:
+        """Write `ablation.json`, and the page of it."""
+        made = self.ablation()
+        folder.write(self._out / folder.TABLE, made.as_json())
+        folder.write(self._out / folder.PAGE, render_ablation(made))
+
+
+def _words(table: MeasureTable) -> str:
+    """Return the first numbers of a row in a line."""
+    row = table.rows[0]
+    told = [(one.name, row.cells[one.name].interval) for one in table.metrics]
+    return ", ".join(f"{name} {one.value:.2f}" for name, one in told if one is not None)
