@@ -85,6 +85,18 @@ def _reinforce(options: Any, name: str, say: Say) -> Run:
     return Run(reinforce(options, name=name, say=say).directory, job="reinforce")
 
 
+def _probe(options: Any, _name: str, say: Say) -> Run:
+    from captioners.jobs.probe.job import probe
+
+    return Run(probe(options, say).directory, job="probe")
+
+
+def _ablate(options: Any, name: str, say: Say) -> Run:
+    from captioners.jobs.ablate.job import ablate
+
+    return Run(ablate(options, name=name, say=say).directory, job="ablate")
+
+
 _JOBS: dict[str, Callable[[Any, str, Say], Run]] = {
     "caption": _caption,
     "generate": _generate,
@@ -92,4 +104,6 @@ _JOBS: dict[str, Callable[[Any, str, Say], Run]] = {
     "finetune": _train,
     "export": _export,
     "reinforce": _reinforce,
+    "probe": _probe,
+    "ablate": _ablate,
 }

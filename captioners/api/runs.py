@@ -56,6 +56,21 @@ class Run:
         """Return a training's looks at val: step, cider_d, loss, distinct, commonest, length, captions."""
         return self._log("evaluations.jsonl")
 
+    def results(self) -> "pyarrow.Table":
+        """Return what students of `probe` and `ablate` reached: arm, seed, task, value, distillation.
+
+        Raises:
+            UserError: it is a run of another job, or damaged.
+        """
+        import pyarrow as pa
+
+        from captioners.jobs.ablate.folder import PROBE
+        from captioners.jobs.probe.results import read
+
+        self._only("results", "probe", "ablate")
+        folder = Path(self.directory) / (PROBE if self.job == "ablate" else "")
+        return pa.Table.from_pylist([vars(result) for trained in read(folder) for result in trained.results])
+
     def captions(self) -> "pyarrow.Table":
         """Return the captions as a table: image_sha256, draw, text, raw_text, num_tokens, logprob, finish and more.
 
@@ -106,7 +121,8 @@ class Run:
     ) -> Report:
         """Write the page to look at this run and return it; a notebook shows its first pictures.
 
-        By default it is `report.html` in the run, of a training `training.html`, which is there as it was trained.
+        By default it is `report.html` in the run; of a training `training.html`, which is there since it was trained;
+        of an ablation `ablation.html`, with all of its arms.
 
         Args:
             images: how many, chosen by a hash with `seed`; pictures: whether to show them beside their captions.
@@ -119,6 +135,10 @@ class Run:
         if self.job in _TRAININGS:
             page = Path(self.directory) / "training.html"
             return Report(str(page if out is None else shutil.copy(page, out)))
+        if self.job == "ablate":
+            from captioners.jobs.publish.job import publish
+
+            return Report(str(publish(self.directory, "html", out).path))
         written = report(self.directory, out, images=images, pictures=pictures, seed=seed)
         return Report(written.path, Gallery(written.first))
 
@@ -151,7 +171,7 @@ def open_run(directory: str | Path) -> Run:
 
     folder = Path(directory).expanduser()
     job = run_dir.RunDir(str(directory)).job
-    if job in _TRAININGS:
+    if job in (*_TRAININGS, "probe", "ablate"):
         return Run(folder, job=job)
     if (folder / "captions.jsonl").is_file():
         return Run(folder, folder / "captions.jsonl", "caption")
