@@ -6,10 +6,54 @@ The public API loads on first use, so that the command line can answer without t
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.4.0"
-__all__ = ["Captioner", "Run", "list_captioners", "list_decodings", "list_recipes", "load", "measure", "run"]
+__all__ = [
+    "Captioner",
+    "Gallery",
+    "Report",
+    "Run",
+    "describe",
+    "draw",
+    "gallery",
+    "list_captioners",
+    "list_data_cards",
+    "list_decodings",
+    "list_kinds",
+    "list_metrics",
+    "list_recipes",
+    "list_scores",
+    "list_sources",
+    "load",
+    "measure",
+    "open_run",
+    "run",
+    "samples",
+    "source",
+]
 
 if TYPE_CHECKING:
-    from captioners.api import Captioner, Run, list_captioners, list_decodings, list_recipes, load, measure, run
+    from captioners.api import (
+        Captioner,
+        Gallery,
+        Report,
+        Run,
+        describe,
+        draw,
+        gallery,
+        list_captioners,
+        list_data_cards,
+        list_decodings,
+        list_kinds,
+        list_metrics,
+        list_recipes,
+        list_scores,
+        list_sources,
+        load,
+        measure,
+        open_run,
+        run,
+        samples,
+        source,
+    )
 
 
 def __getattr__(name: str) -> Any:

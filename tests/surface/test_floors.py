@@ -20,6 +20,7 @@ BELOW_JOBS = (
 MAY_IMPORT = {
     # floor 3
     "cli": ("jobs", "core"),
+    "api": ("jobs", *BELOW_JOBS),
     # floor 2: the only wiring
     "jobs": BELOW_JOBS,
     # floor 1
@@ -44,7 +45,6 @@ MAY_IMPORT = {
 
 OUTSIDE_ROOMS = {
     "captioners": ("api",),  # the public names, imported when they are asked for
-    "captioners.api": ("jobs", *BELOW_JOBS),
     "captioners.__main__": ("cli",),
 }
 
@@ -76,7 +76,7 @@ JOBS_OF_JOBS = {
 
 HEAVY = {"torch", "torchvision", "open_clip", "transformers"}
 TORCH_FREE = re.compile(
-    r"captioners(\.__main__|\.(core|cli|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
+    r"captioners(\.__main__|\.(core|cli|api|text|images|samples|executors|metrics|report)(\..+)?|\.\w+"
     r"|\.decoding\.values|\.kinds\.(captioner|catalogue|choices|kind|existing|endpoint|vllm|vllm_worker|_plain_text|\w+_options)"
     r"|\.data(\.(?!batches)\w+)?"
     r"|\.reinforcement(\.(?!dataset|loss|teachers)\w+)?|\.jobs(\.check(\.job)?|\.listing|\.doctor|\.recipes(\.\w+)?)?)?"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioners.metrics.intervals import Interval
 from captioners.metrics.metric import Metric
+from captioners.report.gallery import table_html
 
 if TYPE_CHECKING:
     import pyarrow
@@ -97,14 +98,25 @@ class MeasureTable:
         ]
         return {"rows": rows, "metrics": metrics, "notes": list(self.notes), "stamp": dict(self.stamp)}
 
+    def __repr__(self) -> str:
+        return self.as_text()
+
+    def _repr_html_(self) -> str:
+        """Return it for a notebook: metrics down, sets side by side, then the notes."""
+        told = self._told()
+        columns = [_column(row, told) for row in self.rows]
+        rows = list(zip(_labels(told), *columns, strict=True))
+        notes = (table_html("", note, (), ()) for note in self.notes)
+        return table_html("", "", rows[0], rows[1:]) + "".join(notes)
+
     def as_text(self, width: int = 100) -> str:
         """Return it for a terminal: metrics down, as many sets side by side as `width` holds, then the notes.
 
         A metric that no set has a number of stands in the notes alone.
         """
-        told = [one for one in self.metrics if any(row.cells[one.name].interval for row in self.rows)]
+        told = self._told()
         columns = [_column(row, told) for row in self.rows]
-        labels = ["", "captions an image", "images", *(one.name for one in told)]
+        labels = _labels(told)
         label = max(map(len, labels))
         blocks, block = [], list[list[str]]()
         for column in columns:
@@ -114,6 +126,13 @@ class MeasureTable:
             block.append(column)
         tables = [_lines(labels, one, label) for one in [*blocks, block]]
         return "\n\n".join([*tables, "\n".join(self.notes)]).strip("\n")
+
+    def _told(self) -> list[Metric]:
+        return [one for one in self.metrics if any(row.cells[one.name].interval for row in self.rows)]
+
+
+def _labels(metrics: Sequence[Metric]) -> list[str]:
+    return ["", "captions an image", "images", *(one.name for one in metrics)]
 
 
 def _column(row: MeasureRow, metrics: Sequence[Metric]) -> list[str]:

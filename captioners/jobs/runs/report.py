@@ -23,7 +23,7 @@ from captioners.report.page import Caption, Mark, Member, Page, Picture, Reason,
 MOST_BYTES = 10_000_000
 """Of the page, pictures and all."""
 MOST_IMAGES = 2000
-_SIDE = 192
+_SIDE, _FIRST = 192, 8
 _QUALITIES = (74, 55, 38)
 """JPEG qualities, tried in turn until the page is small enough; then images are left out."""
 
@@ -41,6 +41,8 @@ class Written:
     images: int
     missing: int
     """Images of these that could not be shown."""
+    first: Sequence[Picture] = ()
+    """The first few of them, for where a page cannot be shown."""
 
 
 def report(
@@ -72,16 +74,17 @@ def report(
     if not entries:
         raise UserError(f"{found.url}: nothing is captioned yet; run the same `captioners generate` again, then look")
     gathered = gather(found, entries, images, seed)
-    shown, missing = _pictures(found, gathered, pictures)
+    small, missing = _pictures(found, gathered, pictures)
     plain = _page(found, entries, gathered, notes, sections)
     text, count = _fitted(
         lambda quality, count: _with_pictures(
-            plain, gathered, [_picture(sample, shown, quality, judge) for sample in gathered.samples[:count]]
+            plain, gathered, [_picture(sample, small, quality, judge) for sample in gathered.samples[:count]]
         ),
         len(gathered.samples),
     )
     path = _write(found, out, text)
-    return Written(path=path, size=len(text), images=count, missing=missing)
+    first = [_picture(sample, small, _QUALITIES[0], judge) for sample in gathered.samples[:_FIRST]]
+    return Written(path=path, size=len(text), images=count, missing=missing, first=first)
 
 
 def _fitted(page_of: Callable[[int, int], Page], count: int) -> tuple[bytes, int]:

@@ -8,15 +8,30 @@ from pathlib import Path
 from captioners.core.errors import UserError
 from captioners.core.options import meaning_of
 from captioners.core.processes import LOCK, alone
-from captioners.core.recipe import resolved
+from captioners.core.recipe import read_options, resolved
 from captioners.jobs.train.start import Recipe
 
 
 def folder_of(recipe: Recipe) -> Path:
     """Return the run's folder: the recipe's, or one named by what it does."""
-    asked = json.dumps([meaning_of(recipe), recipe.source.model_dump(mode="json")], sort_keys=True)
-    name = f"{recipe.job}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
+    name = f"{recipe.job}-{hashlib.sha256(_asked(recipe).encode()).hexdigest()[:6]}"
     return Path(recipe.output).expanduser() if recipe.output else Path("runs") / name
+
+
+def finished(recipe: Recipe) -> Path | None:
+    """Return the folder of a run that this very recipe has finished, if there is one; its data is not looked at."""
+    directory = folder_of(recipe)
+    if not (directory / "captioner").is_dir():
+        return None
+    try:
+        kept = read_options(type(recipe), directory / "recipe.yaml")
+    except UserError:  # another job's, or an older version's: training says what is there
+        return None
+    return directory if _asked(kept) == _asked(recipe) else None
+
+
+def _asked(recipe: Recipe) -> str:
+    return json.dumps([meaning_of(recipe), recipe.source.model_dump(mode="json")], sort_keys=True)
 
 
 def begun(recipe: Recipe, directory: Path, stack: ExitStack) -> Path:
