@@ -107,10 +107,11 @@ def unpacked(name: str, data: bytes) -> dict[str, Rows]:
 
 
 def _read_npz(data: bytes) -> dict[str, Rows]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        _bounded(sum(entry.file_size for entry in archive.infolist()))
+    _bound_zip(data)
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return {name: np.asarray(file[name], np.float32) for name in file.files}
+        arrays = {name: file[name] for name in file.files}
+    _bounded(4 * sum(array.size for array in arrays.values()))  # as float32, whatever they are
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
 def _read_pth_gz(data: bytes) -> dict[str, Rows]:
@@ -119,8 +120,18 @@ def _read_pth_gz(data: bytes) -> dict[str, Rows]:
     with gzip.open(io.BytesIO(data)) as file:
         unpacked = file.read(LARGEST + 1)
     _bounded(len(unpacked))
+    _bound_zip(unpacked)
     found: dict[str, torch.Tensor] = torch.load(io.BytesIO(unpacked), map_location="cpu", weights_only=True)
+    if any(tensor.layout != torch.strided for tensor in found.values()):
+        raise ValueError("a sparse tensor, not a table")
+    _bounded(4 * sum(tensor.numel() for tensor in found.values()))  # one number may stand for many: a stride of 0
     return {str(name): tensor.to(torch.float32).numpy() for name, tensor in found.items()}
+
+
+def _bound_zip(data: bytes) -> None:
+    """Raise ValueError for what comes to too much, zipfile.BadZipFile for what is no zip."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _bounded(sum(entry.file_size for entry in archive.infolist()))
 
 
 def _bounded(size: int) -> None:
