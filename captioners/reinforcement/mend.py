@@ -72,15 +72,18 @@ def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None
     _name_image(found)
     if AUG in members:
         _mend_augmentations(found)
-    moved = _mend_captions(found) if SYN in members else {}
-    if META in members or source_key is not None or moved:
-        _mend_meta(found, source_key, moved)
+    others = {SYN: _mend_captions(found) if SYN in members else {}}
+    others = {name: fields for name, fields in others.items() if fields}
+    if META in members or source_key is not None or others:
+        _mend_meta(found, source_key, others)
     found.members = {name: found.members[name] for name in sorted(found.members)}
     return found
 
 
 def safe_meta(value: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object for `KEY.json`: keys that would mislead the reader moved below `cap_meta`, `ours` merged there.
+
+    Raises UserError where `cap_meta` has something else of such a name already.
 
     >>> safe_meta({"uid": "1", "caption": "a cat"}, {})
     {'uid': '1', 'cap_meta': {'moved': {'caption': 'a cat'}}}
@@ -94,8 +97,12 @@ def _below(value: Mapping[str, Any], moved: Mapping[str, Any], ours: Mapping[str
     if not isinstance(before, dict):
         moved = {**moved, **({META_KEY: before} if before is not None else {})}
         before = {}
-    others = before.get(_MOVED)
-    meta = {**before, **({_MOVED: {**(others if isinstance(others, dict) else {}), **moved}} if moved else {}), **ours}
+    others = before.get(_MOVED, {})
+    if moved and not isinstance(others, dict):
+        raise UserError(f"{META_KEY} has a {_MOVED!r} that is no object, and {', '.join(moved)} would take its place")
+    if taken := [name for name, one in moved.items() if others.get(name, one) != one]:
+        raise UserError(f"{META_KEY} has another {taken[0]!r} below {_MOVED!r} already, which would be lost")
+    meta = {**before, **({_MOVED: {**others, **moved}} if moved else {}), **ours}
     return {**{name: one for name, one in value.items() if name != META_KEY}, **({META_KEY: meta} if meta else {})}
 
 
@@ -148,22 +155,30 @@ def _stripped(texts: Any) -> Any:
     return [text.strip() if isinstance(text, str) else text for text in texts]
 
 
-def _mend_meta(found: Mended, source_key: str | None, more: Mapping[str, Any]) -> None:
+def _mend_meta(found: Mended, source_key: str | None, others: Mapping[str, dict[str, Any]]) -> None:
+    """Move what misleads below `cap_meta`: the object's own fields, and `others`, by the member that they stood in."""
     value: dict[str, Any] = {}
+    moved: dict[str, Any] = dict(others)
     if META in found.members:
         value, problem = read_object("", found.members[META])
         if problem is not None and problem.trap != "not_an_object":
-            if more or source_key is not None:
+            if others or source_key is not None:
                 raise UserError(f"{found.key}.{META}: {problem.what}, and has to take what moves from elsewhere")
             return
         if problem is not None:
-            more = {**more, META: json.loads(found.members[META])}
-    moved = {name: one for name, one in value.items() if reserved(name) is not None} | dict(more)
+            moved[META] = json.loads(found.members[META])
+    own = {name: one for name, one in value.items() if reserved(name) is not None}
+    moved |= own
     if not moved and source_key is None:
         return
-    kept = {name: one for name, one in value.items() if name not in moved}
-    found.members[META] = to_json(_below(kept, moved, {} if source_key is None else {_SOURCE_KEY: source_key}))
+    kept = {name: one for name, one in value.items() if name not in own}
+    try:
+        better = _below(kept, moved, {} if source_key is None else {_SOURCE_KEY: source_key})
+    except UserError as error:
+        raise UserError(f"{found.key}.{META}: {error}") from None
+    found.members[META] = to_json(better)
     if moved:
-        found.done.append(f"{', '.join(moved)} moved below {META_KEY}")
+        names = [*(name for fields in others.values() for name in fields), *(set(moved) - set(others))]
+        found.done.append(f"{', '.join(sorted(names))} moved below {META_KEY}")
     if source_key is not None:
         found.done.append("key renamed")

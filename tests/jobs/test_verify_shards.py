@@ -11,7 +11,7 @@ from captioners.jobs.shards.verify import verify_shards
 from captioners.reinforcement.augmentation import Augmentation, as_config
 from captioners.reinforcement.set_files import set_files, wrapped_config
 from tests.data.tars import foreign
-from tests.reinforcement.reference import read_shard
+from tests.reinforcement.reference import grouped, read_shard
 from tests.reinforcement.samples import BOX, captioned, npz, reinforced, table
 
 TARGET = "mobileclip-dr"
@@ -142,6 +142,32 @@ def test_what_is_moved_or_renamed_is_not_lost(tmp_path):
     assert one["uid"] == "v1_0/a"
     assert one["width"] == 5
     assert one["cap_meta"] == {"moved": {"caption": "alt", "member": [1]}, "source_key": "v1.0/a"}
+
+
+def test_fields_of_two_members_that_have_one_name_are_both_kept(tmp_path):
+    about = {"uid": "abc", "width": 640, "caption": "A"}
+    beside = {"uid": "zz", "width": 1, "caption": "B"}
+    sample = captioned(json=json.dumps(about).encode(), syn_json=json.dumps({"syn_text": ["x"], **beside}).encode())
+    path = written(tmp_path / "s", entries(a=sample))
+    told, found = verified(path, fix=True)
+    assert told == {}
+    assert found.mended["0.tar"] == ["caption, caption, uid, width moved below cap_meta (1x)"]
+    kept = json.loads(grouped(path)["a"]["json"])
+    assert kept == {"uid": "abc", "width": 640, "cap_meta": {"moved": {"caption": "A", "syn.json": beside}}}
+
+
+@pytest.mark.parametrize("before", [{"caption": "older"}, "a text"])
+def test_what_was_moved_earlier_is_not_overwritten(before, tmp_path):
+    about = {"caption": "newer", "cap_meta": {"moved": before}}
+    path = written(tmp_path / "s", entries(a=captioned(json=json.dumps(about).encode())))
+    whole = path.read_bytes()
+    told, _ = verified(path, fix=True)
+    assert {"caption_key", "not_mended"} <= told.keys()
+    assert path.read_bytes() == whole
+    same = {"caption": "newer", "cap_meta": {"moved": {"caption": "newer", "text": "t"}}}
+    written(tmp_path / "s", entries(a=captioned(json=json.dumps(same).encode())))
+    assert verified(path, fix=True)[0] == {}
+    assert json.loads(grouped(path)["a"]["json"]) == {"cap_meta": same["cap_meta"]}
 
 
 def test_keys_that_renaming_would_mix_up_stay(tmp_path):
