@@ -320,6 +320,17 @@ def test_lines_of_the_generator_keep_the_captions_they_had(tmp_path, out):
     assert "pickle" in left["error"]
 
 
+def test_lines_of_ours_keep_both_urls_that_a_sample_had(tmp_path, out):
+    fields = {"uid": "0", "text": "x", "url": "a", "syn_text": ["a"], "cap_meta": {"url": "b"}}
+    (tmp_path / "in").mkdir()
+    line = json.dumps(fields | {"image": b64encode(picture(1)).decode()})
+    (tmp_path / "in" / "lines.jsonl").write_text(line + "\n")
+    run = tar_run(tmp_path, tmp_path / "in", kind="jsonl", caption_column="text", key_column="uid")
+    export(run, out, "tags={broad: ours}")
+    (one,) = grouped(out / "lines_jsonl_00000.tar").values()
+    assert (one["url.txt"], json.loads(one["json"])["url"]) == (b"a", "b")
+
+
 # ---------------------------------------------------------------------------------------------------- kill and resume
 
 

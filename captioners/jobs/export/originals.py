@@ -137,13 +137,12 @@ def _of_sample(sample: Sample) -> Original:
         members, meta = members_of(sample.meta)
     except BadSampleError as error:
         raise UserError(f"{sample.name}: {error}") from None
-    url = meta.pop("url", None)
+    if URL not in members and isinstance(meta.get("url"), str):
+        members[URL] = meta.pop("url").encode()
     image = extension_of(sample.image) or "jpg"
     members[image] = sample.image
     if sample.captions:
         members[TEXT] = sample.captions[0].encode()
-    if isinstance(url, str):
-        members[URL] = url.encode()
     if len(sample.captions) > 1:
         meta.setdefault("captions", list(sample.captions))
     if meta:
