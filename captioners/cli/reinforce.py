@@ -44,6 +44,8 @@ def report(run: "ReinforceRun") -> None:
     if progress.images:
         rate = progress.images / progress.elapsed
         typer.echo(f"{progress.images:,} pictures in {clock_time(progress.elapsed)} ({rate:.1f} pictures/s)")
+    if run.renewed:
+        typer.echo(f"{run.renewed:,} stored embeddings were of other captions than are there now, and were made anew")
     if run.written:
         typer.echo(f"{run.written:,} bytes in all")
     for reason, (number, example) in sorted(run.reasons.items()):

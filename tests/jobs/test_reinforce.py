@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from captioners.cli.main import run as command
+from captioners.cli.reinforce import report
 from captioners.core.errors import UserError
 from captioners.core.recipe import options_from
 from captioners.core.run_dir import RunDir
@@ -281,6 +282,31 @@ def test_an_embedded_shard_that_got_captions_gets_their_embeddings_and_keeps_its
         assert set(said) == set(wanted)
         assert np.abs(said["syn_text_more_emb"] - wanted["syn_text_more_emb"]).max() < 1e-5
         assert np.abs(said["syn_text_emb"] - wanted["syn_text_emb"]).max() < 4e-3
+
+
+@pytest.mark.parametrize("before", [{}, {"dtype": "bfloat16", "layout": "legacy"}])
+def test_captions_replaced_under_their_key_get_their_own_embeddings(tmp_path, capsys, before):
+    def replaced(key, members):
+        captions = json.loads(members["syn.json"])["syn_text"]
+        said = {"syn_text": [captions[0], "a giraffe on the moon"] if key == "000001" else captions}
+        return {**members, "syn.json": json.dumps(said).encode()}
+
+    captioned.write(tmp_path / "in", ("0.tar",), 3)
+    reinforce(recipe(tmp_path, **before))
+    with_more_captions(tmp_path, "more", replaced)
+    run = reinforce(recipe(tmp_path, "again", source={"inputs": [f"{tmp_path}/more"]}))
+    assert (run.counts.captioned, run.renewed) == (3, 1)
+    report(run)
+    assert "1 stored embeddings were of other captions" in capsys.readouterr().out
+    found, old = shards(tmp_path / "again")["0.tar"], dict(shards(tmp_path / "run")["0.tar"])
+    for key, members in found:
+        said, wanted = captioned.arrays(members), one_by_one(members)
+        assert np.abs(said["syn_text_emb"] - wanted["syn_text_emb"]).max() < 4e-3
+        known = captioned.arrays(old[key])
+        rows = known.get("syn_text_emb", known["text_emb"][1:])
+        assert [bool((a == b).all()) for a, b in zip(said["syn_text_emb"], rows, strict=True)] == (
+            [True, key != "000001"]
+        ), "what is right stays bit for bit"
 
 
 def test_embeddings_of_other_teachers_are_not_mixed_with_these(tmp_path):

@@ -27,7 +27,7 @@ from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.jobs.reinforce.estimate import estimate
 from captioners.jobs.reinforce.setup import Started, start
 from captioners.jobs.reinforce.station import Station
-from captioners.jobs.reinforce.worker import Setting, Task, work
+from captioners.jobs.reinforce.worker import RENEWED, Setting, Task, work
 from captioners.reinforcement.set_files import INFO, set_files
 
 LEFT_OUT = "left_out.jsonl"
@@ -49,6 +49,8 @@ class ReinforceRun:
     """Bytes of all stored shards, where they lie on this machine."""
     reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many samples were left out for it, and an example."""
+    renewed: int = 0
+    """Stored embeddings that gave way, for their captions are other ones now."""
     quarantined: float = 0.0
     """Share of samples that were left out, or of shards with a fault, whichever is larger."""
     failed: list[Failed] = field(default_factory=list)
@@ -136,6 +138,7 @@ def _finished(started: Started, progress: Progress) -> ReinforceRun:
     found.counts = sums.by_layer(table).get(REINFORCED, Counts())
     for lost in sums.quarantine(table):
         found.reasons[lost.reason] = lost.count, run.example(lost.unit, lost.reason)
+    found.renewed = int(sums.tally(table, "flags").sums().get(RENEWED, 0))
     found.quarantined = max(sums.lost_shares(table))
     found.failed = failed_units(run)
     local = run.place.local
