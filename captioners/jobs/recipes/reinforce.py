@@ -82,7 +82,7 @@ class ReinforceRecipe(Options):
     image_augmentation: ImageAugmentation = ImageAugmentation()
     """What they are drawn from."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """float32: `.npz`; bfloat16: `.pth.gz`."""
+    """float32: `.npz`; bfloat16: `.pth.gz`. On CUDA the teachers compute in it, too; on a CPU always in float32."""
     layout: Literal["split", "legacy"] = "split"
     """split: each key of captions has its own embeddings; legacy: DataCompDR's, for one key alone."""
     seed: int = Field(0, ge=0)

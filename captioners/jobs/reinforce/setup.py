@@ -20,7 +20,7 @@ from captioners.reinforcement.augmentation import as_config
 from captioners.reinforcement.set_files import CONFIG, wrapped_config
 from captioners.reinforcement.teachers import Ensemble
 
-SEMANTICS = 1
+SEMANTICS = 2
 """Raised when what is written of the same input changes."""
 
 
