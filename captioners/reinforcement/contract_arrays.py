@@ -100,8 +100,8 @@ def _are_operations(value: list[Any]) -> bool:
 def _lengths(
     name: str, arrays: Mapping[str, Any], augmentations: int | None, captions: Mapping[str, int]
 ) -> list[Problem]:
-    def problem(trap: str, what: str) -> Problem:
-        return Problem(trap, name, what, _AGAIN)
+    def problem(trap: str, what: str, remedy: str = _AGAIN) -> Problem:
+        return Problem(trap, name, what, remedy)
 
     absent = [one for one in (IMAGE_EMB, TEXT_EMB) if one not in arrays]
     if absent:
@@ -124,7 +124,9 @@ def _lengths(
         what = (
             f"the legacy layout ({rows[TEXT_EMB]} rows of {TEXT_EMB}) with {len(captions)} keys of captions: its rows"
         )
-        found.append(problem("legacy_keys", f"{what} are taken for those of any key"))
+        own = legacy_key(captions, rows[TEXT_EMB])
+        remedy = f"{_AGAIN}, or train with {_REGEX} '^({own})$'" if own else _AGAIN
+        found.append(problem("legacy_keys", f"{what} are taken for those of any key", remedy))
     for key, count in captions.items():
         for trap, what in _of_captions(key, count, rows, legacy):
             remedy = f"{_AGAIN}, or train with {_REGEX} '{regex_of(captions, rows)}'"
@@ -140,6 +142,16 @@ def regex_of(captions: Iterable[str], arrays: Iterable[str]) -> str:
     """
     there = set(arrays)
     return f"^({'|'.join(key for key in captions if f'{key}{EMB}' in there)})$"
+
+
+def legacy_key(captions: Mapping[str, int], rows: int) -> str:
+    """Return the key that `rows` of a legacy `text_emb` are of, as its captions' number tells; nothing if it does not.
+
+    >>> legacy_key({"syn_text_a": 5, "syn_text": 5}, 6), legacy_key({"syn_text_a": 2, "syn_text_b": 2}, 3)
+    ('syn_text', '')
+    """
+    fitting = [key for key, count in captions.items() if 1 + count == rows]
+    return SYN_KEY if SYN_KEY in fitting else fitting[0] if len(fitting) == 1 else ""
 
 
 def _of_captions(key: str, count: int, rows: Mapping[str, int], legacy: bool) -> list[tuple[str, str]]:

@@ -218,6 +218,16 @@ def test_captions_of_before_stay_and_embeddings_without_ours_are_told(tmp_path, 
     assert np.array_equal(one["image_emb"], table(3))
 
 
+@pytest.mark.parametrize("key", ["syn_text", "syn_text_old"])
+def test_legacy_embeddings_without_ours_are_told_with_the_expression_to_train_with(tmp_path, out, key):
+    captions = json.dumps({key: ["a dog", "a black dog"]}).encode()
+    before = reinforced("legacy", syn_json=captions) | {"jpg": picture(1)}
+    run = tar_run(tmp_path, shards(tmp_path / "in", {"0.tar": {"a": before}}))
+    (note,) = export(run, out, "tags={broad: ours}")["notes"]
+    assert "legacy layout" in note and "captioners reinforce adds" in note
+    assert f"--dataset-reinforcement-syn-text-key-regex '^({key})$'" in note
+
+
 def test_samples_that_cannot_be_written_are_told_with_their_reason(tmp_path, out):
     broken = npz(image_emb=table(3), text_emb=table(1), syn_text_emb=table(2))
     found = {

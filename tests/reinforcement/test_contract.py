@@ -175,5 +175,11 @@ def test_tokens_are_counted_as_the_tokenizer_does():
     assert "78 CLIP tokens" in told.what
 
 
+def test_the_remedy_of_a_second_key_beside_legacy_embeddings_says_which_to_train_with():
+    two = packed({"syn_text_x": ["c", "d"], "syn_text": ["a", "b"]})
+    (told,) = [one for one in problems("0001", reinforced("legacy", syn_json=two)) if "2 keys" in one.what]
+    assert told.remedy.endswith("--dataset-reinforcement-syn-text-key-regex '^(syn_text)$'")
+
+
 def test_pth_of_float32_is_read_as_well():
     assert traps(reinforced(npz=None, pth_gz=pth(image_emb=table(3), text_emb=table(1), syn_text_emb=table(2)))) == []

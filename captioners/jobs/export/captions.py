@@ -39,7 +39,8 @@ _NOTED: Mapping[str, str] = {
     "extension": "members are none of those that MobileCLIP's reader knows",
     "emb_missing": "samples have embeddings, but none of these captions: captioners reinforce adds them, or train with "
     "--dataset-reinforcement-syn-text-key-regex '^({before})$'",
-    "legacy_keys": "samples have embeddings in the legacy layout, which holds those of one captioner alone",
+    "legacy_keys": "samples have embeddings in the legacy layout, which holds those of one captioner alone: captioners "
+    "reinforce adds the others', or train with --dataset-reinforcement-syn-text-key-regex '^({before})$'",
 }
 """Trap -> how it is told, of those that do not keep a sample out of an export: they were there before, or are a cut."""
 
