@@ -14,7 +14,7 @@ from PIL import Image
 
 from captioners.cli.main import run as command
 from captioners.cli.reinforce import report
-from captioners.core.errors import UserError
+from captioners.core.errors import RecipeError, UserError
 from captioners.core.recipe import options_from
 from captioners.core.run_dir import RunDir
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
@@ -329,6 +329,15 @@ def test_a_layout_that_cannot_hold_two_keys_of_captions_stops_at_once(tmp_path):
     captioned.write(tmp_path / "in", ("0.tar",), 3, lambda _, members: more("", members))
     with pytest.raises(UserError, match="layout legacy holds the captions of one syn key"):
         reinforce(recipe(tmp_path, layout="legacy"))
+
+
+@pytest.mark.parametrize(
+    "more", [{"uids": "x.npy"}, {"image_key": "png"}, {"caption_key": "json:caption"}, {"keep": ["cls"]}]
+)
+def test_what_chooses_of_samples_is_refused_and_not_ignored(tmp_path, more):
+    (name,) = more
+    with pytest.raises(RecipeError, match=rf"source\.{name} chooses of samples"):
+        recipe(tmp_path, source={"inputs": [f"{tmp_path}/in"], **more})
 
 
 def test_the_command_says_what_it_did_and_refuses_what_it_cannot_do(tmp_path, capfd):

@@ -122,6 +122,18 @@ class ReinforceRecipe(Options):
             raise ValueError(f"max_cost {self.max_cost:g} needs to know what an hour costs; say price_per_gpu_hour")
         return self
 
+    @model_validator(mode="after")
+    def _whole_samples(self) -> "ReinforceRecipe":
+        # Every member of every sample goes on as it is, and the picture, its caption and the rest have fixed names.
+        plain = WebdatasetOptions(inputs=self.source.inputs)
+        for name in ("image_key", "caption_key", "keep", "uids"):
+            if getattr(self.source, name) != getattr(plain, name):
+                raise ValueError(
+                    f"source.{name} chooses of samples, and reinforce keeps all that whole samples have; leave it out, "
+                    "and choose when captioning"
+                )
+        return self
+
     @property
     def price(self) -> float:
         """Of an hour of work; 0 if none is said."""
