@@ -10,12 +10,13 @@ and S synthetic captions. *legacy* (DataCompDR): `text_emb` [G + S, D], the grou
 import gzip
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captioners.core.errors import UserError
+from captioners.reinforcement.members import SYN_KEY
 
 Rows = NDArray[np.float32]
 """[rows, D]: D is the sum of the teachers' widths, each teacher's part of length 1."""
@@ -34,12 +35,19 @@ def split(image_emb: Rows, text_emb: Rows, syn: Mapping[str, Rows]) -> dict[str,
 def legacy(image_emb: Rows, text_emb: Rows, syn: Mapping[str, Rows]) -> dict[str, Rows]:
     """Return the arrays of the legacy layout.
 
-    Raises UserError unless there is exactly one syn key: the layout does not say which key a row belongs to.
+    Raises UserError as `refuse_legacy`.
     """
-    if len(syn) != 1:
-        found = ", ".join(syn) or "none"
-        raise UserError(f"layout legacy holds the captions of one syn key, here are {found}; write the layout split")
+    refuse_legacy(syn)
     return {IMAGE: image_emb, TEXT: np.concatenate([text_emb, *syn.values()])}
+
+
+def refuse_legacy(keys: Collection[str]) -> None:
+    """Raise UserError unless `syn_text` is the one syn key: which key a row is of does not stand in the layout."""
+    if list(keys) != [SYN_KEY]:
+        raise UserError(
+            f"layout legacy holds the captions of the key {SYN_KEY} alone, here are {', '.join(keys) or 'none'}; "
+            "export one captioner with tags={MEMBER: ''}, or say layout=split"
+        )
 
 
 def text_rows(arrays: Mapping[str, Rows], ground_truth: int, key: str | None, synthetic: int) -> tuple[Rows, Rows]:

@@ -325,10 +325,21 @@ def test_embeddings_of_other_teachers_are_not_mixed_with_these(tmp_path):
     assert "80 wide, these teachers' 48" in run.reasons["other_teachers"][1]
 
 
-def test_a_layout_that_cannot_hold_two_keys_of_captions_stops_at_once(tmp_path):
-    captioned.write(tmp_path / "in", ("0.tar",), 3, lambda _, members: more("", members))
-    with pytest.raises(UserError, match="layout legacy holds the captions of one syn key"):
+@pytest.mark.parametrize("syn", [{"syn_text": ["a"], "syn_text_more": ["b"]}, {"syn_text_coco": ["a"]}], ids=list)
+def test_a_layout_that_cannot_hold_the_keys_of_captions_is_refused_at_the_start(tmp_path, syn):
+    packed = json.dumps(syn).encode()
+    captioned.write(tmp_path / "in", ("0.tar",), 3, lambda _, members: {**members, "syn.json": packed})
+    with pytest.raises(UserError, match=rf"the key syn_text alone, here are {', '.join(syn)}; .*tags=.*layout=split"):
         reinforce(recipe(tmp_path, layout="legacy"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sample_further_on_that_the_layout_cannot_hold_is_left_out(tmp_path):
+    captioned.write(
+        tmp_path / "in", ("0.tar",), 3, lambda number, members: more("", members) if number == 2 else members
+    )
+    run = reinforce(recipe(tmp_path, layout="legacy"))
+    assert (run.counts.captioned, run.reasons["legacy_keys"][0]) == (2, 1)
 
 
 @pytest.mark.parametrize(

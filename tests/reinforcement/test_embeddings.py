@@ -104,6 +104,8 @@ def test_legacy_holds_one_syn_key():
         legacy(IMAGES, TEXTS, SYN)
     with pytest.raises(UserError, match="none"):
         legacy(IMAGES, TEXTS, {})
+    with pytest.raises(UserError, match="the key syn_text alone, here are syn_text_coco"):
+        legacy(IMAGES, TEXTS, {"syn_text_coco": SYN["syn_text_coco"]})
 
 
 @pytest.mark.parametrize(

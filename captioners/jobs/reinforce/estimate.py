@@ -8,7 +8,7 @@ from captioners.data.raw_samples import RawSample, raw_samples
 from captioners.data.source import Shard
 from captioners.data.webdataset_source import WebdatasetSource
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
-from captioners.reinforcement.contract import SYN, is_syn_key
+from captioners.reinforcement.contract import SYN, SYN_KEY, is_syn_key
 from captioners.reinforcement.contract_texts import read_object
 from captioners.reinforcement.sizes import added_bytes
 
@@ -38,7 +38,7 @@ def estimate(recipe: ReinforceRecipe, shards: Sequence[Shard], dims: Sequence[in
         captions, samples = captions_of(source, first), source.count(first)
     except CaptionersError:
         return None  # what is wrong with it is said in its turn
-    if not captions or not samples or (recipe.layout == "legacy" and len(captions) > 1):
+    if not captions or not samples or (recipe.layout == "legacy" and list(captions) != [SYN_KEY]):
         return None
     augmentation = recipe.image_augmentation.drawn_from()
     added = added_bytes(dims, recipe.n_aug, captions, recipe.dtype, recipe.layout, augmentation)

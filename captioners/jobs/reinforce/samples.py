@@ -88,6 +88,9 @@ def prepare(raw: RawSample, recipe: ReinforceRecipe, sizes: list[int]) -> Prepar
         if problem.trap not in _HARMLESS:
             raise UnfitError(problem.trap, f"{raw.shard}: {problem}")
     syn = {key: texts for key, texts in json.loads(bare[SYN]).items() if is_syn_key(key)}
+    if recipe.layout == "legacy" and list(syn) != [SYN_KEY]:
+        what = f"has captions of {', '.join(syn)}, and layout legacy holds those of {SYN_KEY} alone"
+        raise UnfitError("legacy_keys", f"{raw.name}.{SYN}: {what}; export it with another tag, or say layout=split")
     members = bare | ({AUG: raw.members[AUG]} if embedded else {})
     texts = [bare[TEXT].decode(), *(text for listed in syn.values() for text in listed)]
     found = Prepared(raw, members, {}, texts, {key: len(syn[key]) for key in syn})
@@ -123,7 +126,7 @@ def finish(found: Prepared, images: Rows | None, texts: Rows, recipe: ReinforceR
     Rows that it has stay where they say the same of a caption; where its captions were replaced, they are renewed.
 
     Raises:
-        UnfitError: its own embeddings were not made by these teachers. UserError: the layout cannot hold its captions.
+        UnfitError: its own embeddings were not made by these teachers.
     """
     own, rest = texts[:1], texts[1:]
     if images is None:

@@ -1,13 +1,14 @@
 """Before a run of `reinforce` starts: what can be refused is refused, the layer is claimed, the shards are frozen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from captioners.core import layers
-from captioners.core.errors import UserError
+from captioners.core.errors import CaptionersError, UserError
 from captioners.core.layers import Layer
 from captioners.core.recipe import resolved
 from captioners.core.run_dir import RunDir
@@ -15,8 +16,10 @@ from captioners.core.shard_files import REINFORCED, SHARDS
 from captioners.data import run_start
 from captioners.data.source import Shard
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
+from captioners.jobs.reinforce.estimate import captions_of
 from captioners.jobs.reinforce.loading import batch_of, load, meaning_of
 from captioners.reinforcement.augmentation import as_config
+from captioners.reinforcement.embeddings import refuse_legacy
 from captioners.reinforcement.set_files import CONFIG, wrapped_config
 from captioners.reinforcement.teachers import Ensemble
 
@@ -41,12 +44,13 @@ def start(recipe: ReinforceRecipe, name: str, say: Callable[[str], None]) -> Sta
     """Refuse what cannot be done; then claim the layer, freeze the inputs, write recipe and config.json.
 
     Raises:
-        UserError: a teacher, a licence, the output, the inputs, or shards here that were made otherwise.
+        UserError: a teacher, a licence, the output, the inputs, the layout, or shards here that were made otherwise.
     """
     check_teachers(recipe)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{run_start.identity(recipe.source, recipe.seed)}"))
     run_start.check_output(recipe.source, run)
-    run_start.shards_of(run, recipe.source)  # what is wrong with them is said before a teacher is loaded
+    shards, _ = run_start.shards_of(run, recipe.source)  # what is wrong with them is said before a teacher is loaded
+    check_layout(recipe, shards)
     say(f"loading {', '.join(teacher.called for teacher in recipe.teachers)}")
     ensemble = load(recipe, batch_of(recipe))
     layer = layer_of(recipe, ensemble)
@@ -76,6 +80,17 @@ def check_teachers(recipe: ReinforceRecipe) -> None:
     for teacher in recipe.teachers:
         if refused := teacher.refusal(recipe.allow_noncommercial):
             raise UserError(refused)
+
+
+def check_layout(recipe: ReinforceRecipe, shards: Sequence[Shard]) -> None:
+    """Raise UserError if the layout cannot hold the captions that the first sample has."""
+    if recipe.layout != "legacy" or not shards:
+        return
+    captions: Mapping[str, int] = {}
+    with suppress(CaptionersError):  # what is wrong with the shard is said in its turn
+        captions = captions_of(recipe.source.open(), shards[0])
+    if captions:
+        refuse_legacy(captions)
 
 
 def layer_of(recipe: ReinforceRecipe, ensemble: Ensemble) -> Layer:

@@ -65,7 +65,7 @@ def work(
     """Reinforce the shards of the tasks.
 
     Raises:
-        UserError: the layout cannot hold the captions, or a shard is gone. InterruptedRunError: the machine failed, not
+        UserError: a shard is gone. InterruptedRunError: the machine failed, not
             the data, or the budget is spent: the same command continues.
     """
     recipe, station = setting.recipe, setting.station
