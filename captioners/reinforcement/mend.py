@@ -26,7 +26,7 @@ MENDABLE = frozenset(
     (
         *("leading_dot", "dotted_name", "upper_case", "image_name", "not_contiguous", "duplicate_member"),
         *("duplicate_key", "overrides", "caption_key", "reserved_key", "emb_key", "syn_key", "not_an_object"),
-        *("unstripped", "not_a_list", "paug"),
+        *("unstripped", "not_a_list", "paug", "paug_key"),
     )
 )  # fmt: skip
 """Traps that a shard written anew may not have any more."""
@@ -51,10 +51,15 @@ def plain_name(name: str) -> tuple[str, str]:
 
     >>> plain_name("./v1.0/a.b.syn.JSON"), plain_name("0001.cls")
     (('v1_0/a_b', 'syn.json'), ('0001', 'cls'))
+
+    Readers take such a name by itself for a key and an extension:
+
+    >>> plain_name("syn.json")
+    ('syn', 'json')
     """
     name = name.removeprefix("./")
     ending = ending_of(name)
-    if not ending:
+    if not ending or ending == name.lower():
         key, extension = split_member(name)
         return key, extension.lower()
     return name[: -len(ending) - 1].replace(".", "_"), ending
@@ -70,10 +75,7 @@ def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None
     """
     found = Mended(key, dict(members))
     _name_image(found)
-    if AUG in members:
-        _mend_augmentations(found)
-    others = {SYN: _mend_captions(found) if SYN in members else {}}
-    others = {name: fields for name, fields in others.items() if fields}
+    others = {name: rest for name, take in ((AUG, _mend_augmentations), (SYN, _mend_captions)) if (rest := take(found))}
     if META in members or source_key is not None or others:
         _mend_meta(found, source_key, others)
     found.members = {name: found.members[name] for name in sorted(found.members)}
@@ -119,23 +121,28 @@ def _name_image(found: Mended) -> None:
         found.done.append(f".{others[0]} named .{IMAGE}")
 
 
-def _mend_augmentations(found: Mended) -> None:
-    """Take a list of augmentations that stands as a text, as the Hub shows it, for the list that it is."""
-    value, _ = read_object("", found.members[AUG])
-    text = value.get(AUG_KEY)
-    if not isinstance(text, str):
-        return
-    with suppress(ValueError, RecursionError):
-        listed = json.loads(text.replace("None", "null"))
+def _mend_augmentations(found: Mended) -> dict[str, Any]:
+    """Take a list of augmentations that stands as a text, as the Hub shows it, for the list that it is.
+
+    Return what else stood in `paug.json`.
+    """
+    value, _ = read_object("", found.members.get(AUG, b"{}"))
+    listed = value.get(AUG_KEY)
+    if isinstance(listed, str):
+        with suppress(ValueError, RecursionError):
+            listed = json.loads(listed.replace("None", "null"))
         if isinstance(listed, list):
-            found.members[AUG] = to_json({**value, AUG_KEY: listed})
             found.done.append(f"{AUG_KEY} made a list")
+    moved = {name: one for name, one in value.items() if name != AUG_KEY} if AUG_KEY in value else {}
+    if moved or listed != value.get(AUG_KEY):
+        found.members[AUG] = to_json({AUG_KEY: listed})
+    return moved
 
 
 def _mend_captions(found: Mended) -> dict[str, Any]:
     """Strip captions, and return what else stood in `syn.json`, where only captions belong."""
-    value, problem = read_object("", found.members[SYN])
-    if problem is not None:
+    value, problem = read_object("", found.members.get(SYN, b"{}"))
+    if problem is not None or SYN not in found.members:
         return {}
     moved = {name: one for name, one in value.items() if not is_syn_key(name) and "_captions" not in name}
     better = {name: _stripped(one) if is_syn_key(name) else one for name, one in value.items() if name not in moved}
