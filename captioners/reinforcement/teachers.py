@@ -15,6 +15,7 @@ from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from textwrap import shorten
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from captioners.core.errors import NotFoundError, UserError, near
@@ -35,6 +37,8 @@ Embeddings = NDArray[np.float32]
 _PROBES = ("a photo of a cat", "Zwei Bären, 3.5 kg — «naïve»!", "word " * 200)
 """Texts whose tokens tell tokenizers apart: plain, odd, and longer than any context."""
 
+_NO_WEIGHTS = (EOFError, UnpicklingError, SafetensorError)
+"""What a file that is no checkpoint makes torch and safetensors raise, beside the errors of any code."""
 _SAID = 160
 """Characters of another library's message that are shown."""
 
@@ -178,7 +182,7 @@ def open_teacher(options: TeacherOptions, device: torch.device, bfloat16: bool =
             else:
                 model = open_clip.create_model(options.name, **_weights(options))
                 tokenizer = open_clip.get_tokenizer(options.name)
-    except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, OSError, ValueError, LookupError, AttributeError, TypeError, *_NO_WEIGHTS) as error:
         _check_name(options)
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

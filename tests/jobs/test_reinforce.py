@@ -139,6 +139,14 @@ def test_a_pilot_then_the_rest_is_the_same_run_and_what_is_done_stays(made):
     assert captioned.digests(folder / "pilot") == captioned.digests(folder / "run"), "the batch stays as it began"
 
 
+def test_a_finished_shard_that_is_gone_is_told(tmp_path):
+    captioned.write(tmp_path / "in", ("0.tar",), 2)
+    reinforce(recipe(tmp_path))
+    (tmp_path / "run/shards/0.tar").unlink()
+    with pytest.raises(UserError, match=r"run/shards/0.tar is gone, .*captioners verify"):
+        reinforce(recipe(tmp_path))
+
+
 def test_another_teacher_or_augmentation_is_refused_by_name_and_another_scale_is_none(made):
     folder, _ = made
     with pytest.raises(UserError, match=r"shards that were made otherwise \(n_aug: 3 there, 4 here\)"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from captioners.core import sums
 from captioners.core.entry import Counts
+from captioners.core.errors import UserError
 from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.run_dir import RunDir
@@ -143,6 +144,10 @@ def _finished(started: Started, progress: Progress) -> ReinforceRun:
     found.failed = failed_units(run)
     local = run.place.local
     if local is not None:
+        if gone := next((entry.file for entry in entries if entry.file and not (local / entry.file).is_file()), None):
+            raise UserError(
+                f"{local / gone} is gone, which this run had finished; captioners verify {run.url} says more"
+            )
         found.written = sum((local / entry.file).stat().st_size for entry in entries if entry.file)
     return found
 
