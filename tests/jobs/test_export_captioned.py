@@ -289,6 +289,25 @@ def test_shards_that_moved_are_named_and_a_changed_picture_is_told(tmp_path, out
     assert manifest["samples"] == {"read": 2, "taken": 1, "picture_gone": 1}
 
 
+def test_a_shard_that_has_changed_since_is_not_exported(tmp_path, out):
+    found = {"0.tar": {"a": original(1), "b": original(2)}}
+    folder = shards(tmp_path / "in", found)
+    run, path = tar_run(tmp_path, folder), tmp_path / "in/0.tar"
+    whole, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(whole + bytes(10240))
+    for moved in ([], [f"input={folder}"]):
+        with pytest.raises(UserError, match=r"has changed since it was captioned \(.* bytes then, .* now\); bring"):
+            export(run, out, *moved)
+    path.write_bytes(whole)
+    os.utime(path, ns=(times[0], times[1] + 1))
+    with pytest.raises(UserError, match=r"another time of change\); .*input=FOLDER"):
+        export(run, out)
+    export(run, out.with_name("said"), f"input={folder}")
+    os.utime(path, ns=times)
+    export(run, out)
+    assert read_shard(out / "0.tar") == read_shard(out.with_name("said") / "0.tar")
+
+
 def test_shards_at_an_address_are_read_where_they_are(web, tmp_path, out):
     # fsspec's own local file system stands for a store: streamed in blocks, stamped, never copied.
     export(tar_run(tmp_path / "far", f"local://{web}"), out)
