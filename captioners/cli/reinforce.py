@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioners.cli.ending import done
+from captioners.cli.ending import done, quoted
 from captioners.core.progress import Display, clock_time
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def command(
     with Display() as display:
         run = reinforce(options, name=found.path.stem, say=typer.echo, show=display)
     report(run)
-    done(f"{run.directory}/shards", f"captioners verify {run.directory}/shards --target mobileclip-dr")
+    shards = f"{run.directory}/shards"
+    done(shards, f"captioners verify {quoted(shards)} --target mobileclip-dr")
     if run.quarantined > options.quarantine_ceiling or run.failed:
         raise typer.Exit(2)
 

@@ -461,6 +461,8 @@ def test_the_command_says_what_to_do_next(run, out, capsys):
     assert f"next:    captioners verify {out} --target mobileclip-dr" in said
     assert command(["export", run.url, "--to", "sidecar", "--out", str(out.with_name("side"))]) == 0
     assert f"joined('SHARDS', '{out.with_name('side')}')" in capsys.readouterr().out
+    assert command(["export", run.url, "--to", "webdataset", "--out", str(out.with_name("my set"))]) == 0
+    assert f"captioners verify '{out.with_name('my set')}' --target" in capsys.readouterr().out
 
 
 @needs_photos

@@ -179,6 +179,16 @@ def test_what_was_moved_earlier_is_not_overwritten(before, tmp_path):
     assert json.loads(grouped(path)["a"]["json"]) == {"cap_meta": same["cap_meta"]}
 
 
+def test_a_link_stays_one_and_the_shard_keeps_its_mode(tmp_path):
+    shard = written(tmp_path / "elsewhere", renamed(lambda name: f"./{name}"))
+    shard.chmod(0o640)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/0.tar").symlink_to(shard)
+    assert verified(tmp_path / "s", fix=True)[0] == {}
+    assert (tmp_path / "s/0.tar").is_symlink() and shard.stat().st_mode & 0o777 == 0o640
+    assert verified(shard)[0] == {}
+
+
 def test_keys_that_renaming_would_mix_up_stay(tmp_path):
     path = written(tmp_path / "s", entries(**{"a.x": captioned(json=None), "a_x": captioned(json=None)}))
     before = path.read_bytes()
@@ -303,6 +313,12 @@ def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET, "--fix"]) == 0
     assert "mended: 0.tar: .png named .jpg (26x)" in capsys.readouterr().out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 0
+
+
+def test_the_next_command_is_quoted(tmp_path, capsys):
+    written(tmp_path / "my set", renamed(lambda name: f"./{name}"))
+    command(["verify", str(tmp_path / "my set"), "--target", TARGET])
+    assert f"captioners verify '{tmp_path}/my set' --target" in capsys.readouterr().out
 
 
 def test_mistakes_of_the_call(tmp_path, capsys):
