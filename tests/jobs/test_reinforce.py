@@ -25,6 +25,7 @@ from captioners.reinforcement.contract import problems
 from captioners.reinforcement.dataset import ReinforcedDataset, StudentTransform
 from captioners.reinforcement.teacher_options import TeacherOptions
 from captioners.reinforcement.teachers import Ensemble, open_teacher
+from tests.data.tars import foreign
 from tests.jobs import captioned
 
 NAMES = ("00/0.tar", "01/0.tar", "01/1.tar")
@@ -315,6 +316,34 @@ def test_captions_replaced_under_their_key_get_their_own_embeddings(tmp_path, ca
         assert [bool((a == b).all()) for a, b in zip(said["syn_text_emb"], rows, strict=True)] == (
             [True, key != "000001"]
         ), "what is right stays bit for bit"
+
+
+def test_augmentations_that_are_there_are_as_many_as_the_configuration_says(tmp_path):
+    captioned.write(tmp_path / "in", ("0.tar",), 3)
+    reinforce(recipe(tmp_path))
+    source = {"inputs": [f"{tmp_path}/run/shards"]}
+    with pytest.raises(UserError, match=r"n_aug 2: 0.tar: 000000 has 3 augmentations, .* say n_aug=3"):
+        reinforce(recipe(tmp_path, "two", source=source, n_aug=2))
+    bare = dict(captioned.read(tmp_path / "in/0.tar"))["000000"]
+    with_more_captions(tmp_path, "mixed", lambda key, members: bare if key == "000000" else members)
+    run = reinforce(recipe(tmp_path, "mixed-2", source={"inputs": [f"{tmp_path}/mixed"]}, n_aug=2))
+    assert (run.counts.captioned, run.reasons["other_augmentations"][0]) == (1, 2)
+    assert json.loads((tmp_path / "mixed-2/shards/config.json").read_text())["num_samples"] == 2
+
+
+def test_an_embedded_sample_is_judged_in_the_order_that_it_is_written_in(tmp_path):
+    captioned.write(tmp_path / "in", ("0.tar",), 2)
+    reinforce(recipe(tmp_path))
+    (tmp_path / "odd").mkdir()
+    entries = [
+        (f"{key}.{name}", data if name != "json" else b'{"uid": "x", "url": "y"}')
+        for key, members in shards(tmp_path / "run")["0.tar"]
+        for name, data in reversed(members.items())
+    ]
+    foreign(tmp_path / "odd/0.tar", entries)
+    run = reinforce(recipe(tmp_path, "again", source={"inputs": [f"{tmp_path}/odd"]}))
+    assert run.counts.captioned == 2
+    assert all(problems(key, members) == [] for key, members in shards(tmp_path / "again")["0.tar"])
 
 
 def test_embeddings_of_other_teachers_are_not_mixed_with_these(tmp_path):

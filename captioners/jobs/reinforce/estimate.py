@@ -50,12 +50,16 @@ def estimate(recipe: ReinforceRecipe, shards: Sequence[Shard], dims: Sequence[in
 
 def captions_of(source: WebdatasetSource, shard: Shard) -> dict[str, int]:
     """Return how many captions the first sample of a shard has by key; none where no sample has any."""
+    raw = first_sample(source, shard)
+    found, _ = read_object(SYN, raw.members[SYN] if raw is not None else b"{}")
+    return {key: len(texts) for key, texts in found.items() if is_syn_key(key) and isinstance(texts, list)}
+
+
+def first_sample(source: WebdatasetSource, shard: Shard) -> RawSample | None:
+    """Return the first sample of a shard that has captions."""
     with source.open_shard(shard) as file:
-        for raw in raw_samples(file, shard.path):
-            if isinstance(raw, RawSample) and SYN in raw.members:
-                found, _ = read_object(SYN, raw.members[SYN])
-                return {key: len(texts) for key, texts in found.items() if is_syn_key(key) and isinstance(texts, list)}
-    return {}
+        raws = (raw for raw in raw_samples(file, shard.path) if isinstance(raw, RawSample))
+        return next((raw for raw in raws if SYN in raw.members), None)
 
 
 def _bytes(size: int) -> str:

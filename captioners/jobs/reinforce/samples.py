@@ -82,9 +82,10 @@ def prepare(raw: RawSample, recipe: ReinforceRecipe, sizes: list[int]) -> Prepar
     Raises:
         UnfitError: the sample cannot be reinforced. InterruptedRunError: this installation lacks a codec.
     """
-    bare = {name: raw.members[name] for name in sorted(raw.members) if name not in (AUG, NPZ, PTH)}
+    written = {name: raw.members[name] for name in sorted(raw.members)}  # in which order they will be read
+    bare = {name: data for name, data in written.items() if name not in (AUG, NPZ, PTH)}
     embedded = len(bare) < len(raw.members)
-    for problem in problems(raw.key, raw.members if embedded else bare):
+    for problem in problems(raw.key, written):
         if problem.trap not in _HARMLESS:
             raise UnfitError(problem.trap, f"{raw.shard}: {problem}")
     syn = {key: texts for key, texts in json.loads(bare[SYN]).items() if is_syn_key(key)}
@@ -95,6 +96,9 @@ def prepare(raw: RawSample, recipe: ReinforceRecipe, sizes: list[int]) -> Prepar
     texts = [bare[TEXT].decode(), *(text for listed in syn.values() for text in listed)]
     found = Prepared(raw, members, {}, texts, {key: len(syn[key]) for key in syn})
     if embedded:
+        if (count := len(json.loads(raw.members[AUG])[AUG_KEY])) != recipe.n_aug:
+            what = f"has {count} augmentations, which stay as they are embedded, and n_aug says {recipe.n_aug}"
+            raise UnfitError("other_augmentations", f"{raw.name}.{AUG}: {what}; take them out to have all made anew")
         name = NPZ if NPZ in raw.members else PTH
         found.known = embeddings.read(f"{raw.name}.{name}", raw.members[name])
         legacy = len(found.known[TEXT_EMB]) > 1
