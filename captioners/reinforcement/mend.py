@@ -108,6 +108,20 @@ def _below(value: Mapping[str, Any], moved: Mapping[str, Any], ours: Mapping[str
     return {**{name: one for name, one in value.items() if name != META_KEY}, **({META_KEY: meta} if meta else {})}
 
 
+def with_meta(data: bytes | None, value: Mapping[str, Any], better: Mapping[str, Any]) -> bytes:
+    """Return the object `better` as JSON, given `value`, which stood in `data`.
+
+    Where `cap_meta` is all that it has more, it goes behind the bytes as they were: no number is written otherwise.
+
+    >>> with_meta(b'{"p": 0.50}', {"p": 0.5}, {"p": 0.5, "cap_meta": {"source_key": "a.b"}})
+    b'{"p": 0.50,"cap_meta":{"source_key":"a.b"}}'
+    """
+    if data is None or [*value, META_KEY] != [*better]:
+        return to_json(better)
+    start = data.strip()[:-1].rstrip() + (b"," if value else b"")
+    return start + f'"{META_KEY}":'.encode() + to_json(better[META_KEY]) + b"}"
+
+
 def to_json(value: Any) -> bytes:
     """Return JSON as it stands in our shards: one line, ASCII."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
@@ -173,7 +187,7 @@ def _mend_meta(found: Mended, source_key: str | None, others: Mapping[str, dict[
                 raise UserError(f"{found.key}.{META}: {problem.what}, and has to take what moves from elsewhere")
             return
         if problem is not None:
-            moved[META] = json.loads(found.members[META])
+            moved[META] = json.loads(found.members.pop(META))
     own = {name: one for name, one in value.items() if reserved(name) is not None}
     moved |= own
     if not moved and source_key is None:
@@ -183,7 +197,7 @@ def _mend_meta(found: Mended, source_key: str | None, others: Mapping[str, dict[
         better = _below(kept, moved, {} if source_key is None else {_SOURCE_KEY: source_key})
     except UserError as error:
         raise UserError(f"{found.key}.{META}: {error}") from None
-    found.members[META] = to_json(better)
+    found.members[META] = with_meta(found.members.get(META), value, better)
     if moved:
         names = [*(name for fields in others.values() for name in fields), *(set(moved) - set(others))]
         found.done.append(f"{', '.join(sorted(names))} moved below {META_KEY}")

@@ -191,6 +191,18 @@ def test_what_would_mislead_readers_moves_below_one_key(tmp_path, out):
         read_shard(out.with_name("all") / "0.tar")
 
 
+def test_numbers_of_json_stay_as_they_were_written(tmp_path, out):
+    about = [
+        b'{"p": 0.1000000000000000055511151231257827, "far":1e999, "w": 3.0, "wer": "gr\xc3\xb6\xc3\x9fer" }\n',
+        b"{}",
+    ]
+    found = {"0.tar": {f"{number}": original(number, json=data) for number, data in enumerate(about)}}
+    export(tar_run(tmp_path, shards(tmp_path / "in", found)), out)
+    members = grouped(out / "0.tar")
+    assert members["0"]["json"].startswith(about[0].rstrip(b" }\n") + b',"cap_meta":{')
+    assert list(json.loads(members["1"]["json"])) == ["cap_meta"]
+
+
 def test_pictures_keep_their_name_unless_asked(tmp_path, out):
     found = {"0.tar": {"a": original(1, jpg=None, png=picture(1)), "b": original(2, jpg=None, JPEG=picture(2))}}
     run = tar_run(tmp_path, shards(tmp_path / "in", found))

@@ -341,7 +341,7 @@ def test_what_is_left_out_is_on_the_disk_before_the_state_that_counts_on_it(run,
     told, fsync, keep = [], os.fsync, Draft.keep
 
     def synced(handle):
-        told.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        told.append(Path(f"/proc/self/fd/{handle}").readlink().name)
         fsync(handle)
 
     def kept(*given):

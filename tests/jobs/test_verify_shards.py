@@ -179,6 +179,13 @@ def test_what_was_moved_earlier_is_not_overwritten(before, tmp_path):
     assert json.loads(grouped(path)["a"]["json"]) == {"cap_meta": same["cap_meta"]}
 
 
+def test_a_sample_that_is_only_renamed_keeps_the_bytes_of_its_json(tmp_path):
+    about = b'{"p": 0.1000000000000000055511151231257827, "far": 1e999}'
+    path = written(tmp_path / "s", entries(**{"a.b": captioned(json=about)}))
+    assert verified(path, fix=True)[0] == {}
+    assert grouped(path)["a_b"]["json"] == about[:-1] + b',"cap_meta":{"source_key":"a.b"}}'
+
+
 def test_a_link_stays_one_and_the_shard_keeps_its_mode(tmp_path):
     shard = written(tmp_path / "elsewhere", renamed(lambda name: f"./{name}"))
     shard.chmod(0o640)
