@@ -28,7 +28,7 @@ class Stored:
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return self.arrays[IMAGE_EMB].shape[1]
+        return int(self.arrays[IMAGE_EMB].shape[1])
 
 
 @dataclass(frozen=True)

@@ -142,8 +142,8 @@ def finish(found: Prepared, images: Rows | None, texts: Rows, recipe: ReinforceR
         syn[key], rest = rest[:count], rest[count:]
         if found.known and key not in found.missing:
             _, there = embeddings.text_rows(found.known, 1, key, count)
-            same = (_cosines(there, syn[key], dims) >= _SAME).all(axis=1)
-            syn[key], renewed = np.where(same[:, None], there, syn[key]), renewed + int((~same).sum())
+            same = np.min(_cosines(there, syn[key], dims), axis=1, keepdims=True) >= _SAME
+            syn[key], renewed = np.where(same, there, syn[key]), renewed + int(np.sum(~same))
     arrays = (embeddings.split if recipe.layout == "split" else embeddings.legacy)(images, own, syn)
     if recipe.dtype == "float32":
         return Finished({**found.members, NPZ: embeddings.to_npz(arrays)}, renewed)
