@@ -46,7 +46,7 @@ def report(run: "ReinforceRun") -> None:
         rate = progress.images / progress.elapsed
         typer.echo(f"{progress.images:,} pictures in {clock_time(progress.elapsed)} ({rate:.1f} pictures/s)")
     if run.renewed:
-        typer.echo(f"{run.renewed:,} stored embeddings were of other captions than are there now, and were made anew")
+        typer.echo(f"{run.renewed:,} captions had embeddings of other ones, and got their own")
     if run.written:
         typer.echo(f"{run.written:,} bytes in all")
     for reason, (number, example) in sorted(run.reasons.items()):

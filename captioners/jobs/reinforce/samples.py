@@ -32,7 +32,7 @@ from captioners.reinforcement.contract import (
 )
 from captioners.reinforcement.embeddings import Rows
 
-_HARMLESS = ("too_long", "emb_missing", "legacy_keys")
+_HARMLESS = ("too_long", "emb_missing", "emb_rows", "legacy_keys")
 """Traps that are none here: what is too long is cut by the teachers' tokenizers as by a trainer's, and captions that an
 embedded sample was given since are what this job is about."""
 
@@ -64,7 +64,9 @@ class Prepared:
     known: Mapping[str, Rows] = field(default_factory=dict)
     """The embeddings that it has already."""
     missing: frozenset[str] = frozenset()
-    """Keys of captions that are not among them."""
+    """Keys of captions that are not among them, or not as many."""
+    stale: int = 0
+    """Captions of keys that are among them in another number."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,12 @@ def prepare(raw: RawSample, recipe: ReinforceRecipe, sizes: list[int]) -> Prepar
             raise UnfitError("other_augmentations", f"{raw.name}.{AUG}: {what}; take them out to have all made anew")
         name = NPZ if NPZ in raw.members else PTH
         found.known = embeddings.read(f"{raw.name}.{name}", raw.members[name])
-        legacy = len(found.known[TEXT_EMB]) > 1
-        found.missing = frozenset(key for key in syn if (key != SYN_KEY if legacy else key + EMB not in found.known))
+        if (rows := len(found.known[IMAGE_EMB])) != count:
+            raise UnfitError("emb_rows", f"{raw.name}.{name}: {rows} rows of {IMAGE_EMB} for {count} augmentations")
+        legacy = len(found.known[TEXT_EMB]) - 1
+        stored = {SYN_KEY: legacy} if legacy else {key: len(found.known.get(key + EMB, ())) for key in syn}
+        found.missing = frozenset(key for key, number in found.captions.items() if stored.get(key) != number)
+        found.stale = sum(found.captions[key] for key in found.missing if stored.get(key))
     else:
         _augment(found, recipe, sizes)
     return found
@@ -137,7 +143,7 @@ def finish(found: Prepared, images: Rows | None, texts: Rows, recipe: ReinforceR
         _check_known(found, own, dims)
         own, images = found.known[TEXT_EMB][:1], found.known[IMAGE_EMB]
     syn: dict[str, Rows] = {}
-    renewed = 0
+    renewed = found.stale
     for key, count in found.captions.items():
         syn[key], rest = rest[:count], rest[count:]
         if found.known and key not in found.missing:
