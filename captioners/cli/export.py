@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from captioners.cli.ending import done
+from captioners.cli.ending import done, python, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +54,8 @@ def _captioner(asked: "CaptionerAsked") -> None:
         typer.echo(f"{file.stat().st_size:>14,} bytes  {file.name}")
     done(
         written,
-        f"captioners caption PHOTO.jpg --captioner {written}",
-        f"python -c \"import open_clip; open_clip.create_model_and_transforms('local-dir:{written}')\"",
+        f"captioners caption PHOTO.jpg --captioner {quoted(written)}",
+        python(f"import open_clip; open_clip.create_model_and_transforms({f'local-dir:{written}'!r})"),
     )
 
 
@@ -68,20 +68,21 @@ def _run(recipe: "ExportRecipe") -> None:
     typer.echo(_sum(manifest["captions"], "rows", "captions"))
     for note, count in manifest.get("notes", {}).items():
         typer.echo(f"{count:,} {note}")
-    left = [f"less {exported.folder}/left_out.jsonl"] if manifest["left_out"] else []
+    left = [f"less {quoted(f'{exported.folder}/left_out.jsonl')}"] if manifest["left_out"] else []
     if recipe.to == "webdataset":
-        done(exported.folder, f"captioners verify {exported.folder} --target mobileclip-dr", *left)
+        done(exported.folder, f"captioners verify {quoted(exported.folder)} --target mobileclip-dr", *left)
         return
     if recipe.to == "sidecar":
-        joined = f"print(next(joined('SHARDS', '{exported.folder}')).members['syn.json'])"
-        done(exported.folder, f'python -c "from captioners.reinforcement.sidecar import joined; {joined}"', *left)
+        joined = f"print(next(joined('SHARDS', {str(exported.folder)!r})).members['syn.json'])"
+        done(exported.folder, python(f"from captioners.reinforcement.sidecar import joined; {joined}"), *left)
         return
     if recipe.captioned:
         done(exported.folder, *left)
         return
     reader = {"jsonl": "json", "parquet": "parquet"}.get(recipe.to)
-    named = f"'{exported.folder}'" if reader is None else f"'{reader}', data_files='{exported.folder}/captions-*'"
-    done(exported.folder, f'python -c "from datasets import load_dataset; print(load_dataset({named}))"', *left)
+    files = f"{exported.folder}/captions-*"
+    named = repr(str(exported.folder)) if reader is None else f"'{reader}', data_files={files!r}"
+    done(exported.folder, python(f"from datasets import load_dataset; print(load_dataset({named}))"), *left)
 
 
 def _sum(sums: "Mapping[str, Any]", whole: str, noun: str) -> str:

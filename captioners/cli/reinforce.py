@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioners.cli.ending import done
+from captioners.cli.ending import done, quoted
 from captioners.core.progress import Display, clock_time
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def command(
     with Display() as display:
         run = reinforce(options, name=found.path.stem, say=typer.echo, show=display)
     report(run)
-    done(f"{run.directory}/shards", f"captioners verify {run.directory}/shards --target mobileclip-dr")
+    shards = f"{run.directory}/shards"
+    done(shards, f"captioners verify {quoted(shards)} --target mobileclip-dr")
     if run.quarantined > options.quarantine_ceiling or run.failed:
         raise typer.Exit(2)
 
@@ -44,6 +45,8 @@ def report(run: "ReinforceRun") -> None:
     if progress.images:
         rate = progress.images / progress.elapsed
         typer.echo(f"{progress.images:,} pictures in {clock_time(progress.elapsed)} ({rate:.1f} pictures/s)")
+    if run.renewed:
+        typer.echo(f"{run.renewed:,} captions had embeddings of other ones, and got their own")
     if run.written:
         typer.echo(f"{run.written:,} bytes in all")
     for reason, (number, example) in sorted(run.reasons.items()):

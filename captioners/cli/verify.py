@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioners.cli.ending import done
+from captioners.cli.ending import done, quoted
 from captioners.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def command(
     rows_are = "captions" if found.job == "generate" else "samples"
     typer.echo(f"\n{found.units:,} units, {rows:,} {rows_are}: {count or 'no'} finding{'' if count == 1 else 's'}")
     if found.damaged:
-        done(None, f"captioners retry {run} --damaged")
+        done(None, f"captioners retry {quoted(run)} --damaged")
     if found.findings:
         raise typer.Exit(2)
     if found.unfinished or found.job != "generate":
-        done(None, f"captioners status {run}")
+        done(None, f"captioners status {quoted(run)}")
     else:
-        done(None, f"captioners report {run}")
+        done(None, f"captioners report {quoted(run)}")
 
 
 def _shards(given: str, target: str, fix: bool) -> None:
@@ -96,5 +96,5 @@ def _shards(given: str, target: str, fix: bool) -> None:
     typer.echo(f"\n{found.shards:,} shards, {found.samples:,} samples: {said}")
     if traps:
         if found.mendable:
-            done(None, f"captioners verify {given} --target {target} --fix")
+            done(None, f"captioners verify {quoted(given)} --target {target} --fix")
         raise typer.Exit(1)

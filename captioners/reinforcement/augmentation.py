@@ -72,6 +72,8 @@ class Augmentation:
 
         Raises UserError for steps or fields that are not these two draws: their parameters cannot be replayed here.
         """
+        if not isinstance(config, Mapping) or not all(isinstance(options, Mapping) for options in config.values()):
+            raise UserError("image_augmentation: it is not {step: {option: value}}, such as {to_rgb: {enable: true}}")
         said = {step: dict(options) for step, options in config.items() if options.get("enable", True)}
         for step in said:
             if step not in ("random_resized_crop", "rand_augment", "normalize", *_ALWAYS):
@@ -91,7 +93,26 @@ class Augmentation:
             if name not in known:
                 raise UserError(f"image_augmentation: no option is named {name!r}.{near(name, known)}")
             options[name] = tuple(value) if isinstance(value, list) else value
+            if not any(_is(options[name], kind) for kind in _KINDS[name]):
+                raise UserError(f"image_augmentation: {name} {value!r} is not {' or '.join(_KINDS[name])}")
         return cls(**options)
+
+
+_KINDS = {
+    "size": ("a whole number", "a pair of them"),
+    **dict.fromkeys(("scale", "ratio"), ("a pair of numbers",)),
+    **dict.fromkeys(("num_ops", "magnitude", "num_bins"), ("a whole number",)),
+    "p": ("a number",),
+    "interpolation": ("a text",),
+}
+"""Option -> what its value is in a configuration."""
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind.startswith("a pair"):
+        single = "a number" if kind.endswith("numbers") else "a whole number"
+        return isinstance(value, tuple) and len(value) == 2 and all(_is(one, single) for one in value)
+    return type(value) in {"a text": (str,), "a whole number": (int,), "a number": (int, float)}[kind]
 
 
 def as_config(

@@ -1,5 +1,6 @@
 """The rules of the contract for augmentations and embeddings: what is there, and that all lengths agree."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -60,7 +61,14 @@ def _augmentations(name: str, data: bytes) -> tuple[int | None, list[Problem]]:
     value, problem = read_object(name, data)
     if problem is not None:
         return None, [problem]
-    listed = value.get(AUG_KEY)
+    count, found = _listed(name, value.get(AUG_KEY))
+    if others := [key for key in value if key != AUG_KEY]:
+        what = f"its {', '.join(map(repr, others))} would take the place of what the sample has of that name"
+        found.append(Problem("paug_key", name, what, f"keep {AUG_KEY} alone (--fix moves the rest to cap_meta)"))
+    return count, found
+
+
+def _listed(name: str, listed: Any) -> tuple[int | None, list[Problem]]:
     if isinstance(listed, str):
         what = f"its {AUG_KEY} is a text, as the Hub's viewer shows it: training takes its characters for augmentations"
         return None, [Problem("paug", name, what, "write it as a nested list")]
@@ -75,14 +83,14 @@ def _augmentations(name: str, data: bytes) -> tuple[int | None, list[Problem]]:
 
 
 def _is_augmentation(value: Any) -> bool:
-    """Whether a value is a crop and what RandAugment did, or either alone."""
-    if not isinstance(value, list) or not value:
+    """Whether a value is a crop, and behind it at most what RandAugment did."""
+    if not isinstance(value, list) or not 1 <= len(value) <= 2 or not _is_box(value[0]):
         return False
-    return all(one is None or (isinstance(one, list) and (_is_box(one) or _are_operations(one))) for one in value)
+    return all(one is None or (isinstance(one, list) and _are_operations(one)) for one in value[1:])
 
 
-def _is_box(value: list[Any]) -> bool:
-    whole = len(value) == 4 and all(type(side) is int and side >= 0 for side in value)
+def _is_box(value: Any) -> bool:
+    whole = isinstance(value, list) and len(value) == 4 and all(type(side) is int and side >= 0 for side in value)
     return whole and value[2] > 0 and value[3] > 0
 
 
@@ -92,7 +100,8 @@ def _are_operations(value: list[Any]) -> bool:
         and len(one) == 2
         and type(one[0]) is int
         and 0 <= one[0] < OPERATIONS
-        and isinstance(one[1], int | float)
+        and type(one[1]) in (int, float)
+        and math.isfinite(one[1])
         for one in value
     )
 
@@ -100,17 +109,20 @@ def _are_operations(value: list[Any]) -> bool:
 def _lengths(
     name: str, arrays: Mapping[str, Any], augmentations: int | None, captions: Mapping[str, int]
 ) -> list[Problem]:
-    def problem(trap: str, what: str) -> Problem:
-        return Problem(trap, name, what, _AGAIN)
+    def problem(trap: str, what: str, remedy: str = _AGAIN) -> Problem:
+        return Problem(trap, name, what, remedy)
 
     absent = [one for one in (IMAGE_EMB, TEXT_EMB) if one not in arrays]
     if absent:
         what = f"has no {' and no '.join(absent)}, only {', '.join(arrays) or 'nothing'}: training stops there"
         return [problem("no_emb", what)]
     found = []
+    if strange := [one for one in arrays if not one.endswith(EMB)]:
+        what = f"its {', '.join(strange)} would take the place of what the sample has of that name"
+        found.append(problem("array_name", what, f"keep arrays named *{EMB} alone"))
     flat = [f"{one} {list(array.shape)}" for one, array in arrays.items() if array.ndim != 2 or not array.shape[0]]
     if flat:
-        return [problem("emb_shape", f"{', '.join(flat)} is no table of embeddings, a row each")]
+        return [*found, problem("emb_shape", f"{', '.join(flat)} is no table of embeddings, a row each")]
     if len(widths := {array.shape[1] for array in arrays.values()}) > 1:
         found.append(problem("emb_shape", f"its embeddings differ in width: {sorted(widths)}"))
     if any(not _finite(array) for array in arrays.values()):
@@ -124,7 +136,9 @@ def _lengths(
         what = (
             f"the legacy layout ({rows[TEXT_EMB]} rows of {TEXT_EMB}) with {len(captions)} keys of captions: its rows"
         )
-        found.append(problem("legacy_keys", f"{what} are taken for those of any key"))
+        own = legacy_key(captions, rows[TEXT_EMB])
+        remedy = f"{_AGAIN}, or train with {_REGEX} '^({own})$'" if own else _AGAIN
+        found.append(problem("legacy_keys", f"{what} are taken for those of any key", remedy))
     for key, count in captions.items():
         for trap, what in _of_captions(key, count, rows, legacy):
             remedy = f"{_AGAIN}, or train with {_REGEX} '{regex_of(captions, rows)}'"
@@ -140,6 +154,16 @@ def regex_of(captions: Iterable[str], arrays: Iterable[str]) -> str:
     """
     there = set(arrays)
     return f"^({'|'.join(key for key in captions if f'{key}{EMB}' in there)})$"
+
+
+def legacy_key(captions: Mapping[str, int], rows: int) -> str:
+    """Return the key that `rows` of a legacy `text_emb` are of, as its captions' number tells; nothing if it does not.
+
+    >>> legacy_key({"syn_text_a": 5, "syn_text": 5}, 6), legacy_key({"syn_text_a": 2, "syn_text_b": 2}, 3)
+    ('syn_text', '')
+    """
+    fitting = [key for key, count in captions.items() if 1 + count == rows]
+    return SYN_KEY if SYN_KEY in fitting else fitting[0] if len(fitting) == 1 else ""
 
 
 def _of_captions(key: str, count: int, rows: Mapping[str, int], legacy: bool) -> list[tuple[str, str]]:

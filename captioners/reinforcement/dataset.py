@@ -8,6 +8,7 @@ with its reason, and training goes on.
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -130,6 +131,7 @@ class ReinforcedDataset(Dataset[Example | Skipped]):
         if augmentation is None:
             augmentation = stored_augmentation(inputs) if self._stored else Augmentation()
         self._augmentation = augmentation
+        self._width = self._width_of(inputs) if self._stored else 0
         # Shared memory: a loader's processes that outlive an epoch see the next one's number.
         self._epoch: Tensor = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
@@ -160,9 +162,23 @@ class ReinforcedDataset(Dataset[Example | Skipped]):
             key, members = self._index.read(number)
             sample = parse(key, members, self._sampling)
             stored = parse_stored(key, members) if self._stored else None
+            if stored is not None and stored.width != self._width:
+                what = f"its embeddings are {stored.width} wide, those of the set {self._width}"
+                raise BadSampleError("emb_shape", f"{key}: {what}; reinforce it by the set's teachers")
             return self._example(shard, key, sample, stored)
         except (BadSampleError, ImageError) as error:
             return Skipped(shard, key, error.reason, str(error))
+
+    def _width_of(self, inputs: Sequence[str]) -> int:
+        """Return the width of the set's embeddings: as config.json tells, else of the first sample that has any."""
+        with suppress(UserError):
+            teachers = stored_config(inputs).get("teachers")
+            if teachers:
+                return sum(one["dim"] for one in teachers)
+        for number in range(len(self)):
+            with suppress(BadSampleError):
+                return parse_stored(*self._index.read(number)).width
+        return 0
 
     def _example(self, shard: str, key: str, sample: Sample, stored: Stored | None) -> Example:
         epoch = int(self._epoch)
@@ -205,17 +221,26 @@ def stored_augmentation(inputs: Sequence[str]) -> Augmentation:
 
     Raises UserError if there is none, or none that can be replayed.
     """
+    return Augmentation.of(stored_config(inputs)["reinforce"]["image_augmentation"])
+
+
+def stored_config(inputs: Sequence[str]) -> dict[str, Any]:
+    """Return what a reinforced set's `config.json`, beside its shards, says. Raises as `stored_augmentation`."""
     path = input_root(inputs) / CONFIG
     try:
-        config = json.loads(path.read_bytes())["reinforce"]["image_augmentation"]
+        config: dict[str, Any] = json.loads(path.read_bytes())
+        config["reinforce"]["image_augmentation"]
+        teachers = config.get("teachers", [])
+        if not all(type(one["dim"]) is int for one in teachers):
+            raise TypeError
     except (FileNotFoundError, NotFoundError):
         raise UserError(
             f"{path}: not found; it says what the stored augmentations are, or give `augmentation`"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        wanted = "{'reinforce': {'image_augmentation': ...}}"
+        wanted = "{'reinforce': {'image_augmentation': ...}}, and in its teachers each one's dim"
         raise UserError(f"{path}: is not {wanted} ({type(error).__name__}); write it anew") from None
-    return Augmentation.of(config)
+    return config
 
 
 def collate(examples: Sequence[Example | Skipped]) -> Batch:

@@ -10,12 +10,13 @@ and S synthetic captions. *legacy* (DataCompDR): `text_emb` [G + S, D], the grou
 import gzip
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captioners.core.errors import UserError
+from captioners.reinforcement.members import SYN_KEY
 
 Rows = NDArray[np.float32]
 """[rows, D]: D is the sum of the teachers' widths, each teacher's part of length 1."""
@@ -34,12 +35,19 @@ def split(image_emb: Rows, text_emb: Rows, syn: Mapping[str, Rows]) -> dict[str,
 def legacy(image_emb: Rows, text_emb: Rows, syn: Mapping[str, Rows]) -> dict[str, Rows]:
     """Return the arrays of the legacy layout.
 
-    Raises UserError unless there is exactly one syn key: the layout does not say which key a row belongs to.
+    Raises UserError as `refuse_legacy`.
     """
-    if len(syn) != 1:
-        found = ", ".join(syn) or "none"
-        raise UserError(f"layout legacy holds the captions of one syn key, here are {found}; write the layout split")
+    refuse_legacy(syn)
     return {IMAGE: image_emb, TEXT: np.concatenate([text_emb, *syn.values()])}
+
+
+def refuse_legacy(keys: Collection[str]) -> None:
+    """Raise UserError unless `syn_text` is the one syn key: which key a row is of does not stand in the layout."""
+    if list(keys) != [SYN_KEY]:
+        raise UserError(
+            f"layout legacy holds the captions of the key {SYN_KEY} alone, here are {', '.join(keys) or 'none'}; "
+            "export one captioner with tags={MEMBER: ''}, or say layout=split"
+        )
 
 
 def text_rows(arrays: Mapping[str, Rows], ground_truth: int, key: str | None, synthetic: int) -> tuple[Rows, Rows]:
@@ -107,10 +115,11 @@ def unpacked(name: str, data: bytes) -> dict[str, Rows]:
 
 
 def _read_npz(data: bytes) -> dict[str, Rows]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        _bounded(sum(entry.file_size for entry in archive.infolist()))
+    _bound_zip(data)
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return {name: np.asarray(file[name], np.float32) for name in file.files}
+        arrays = {name: file[name] for name in file.files}
+    _bounded(4 * sum(array.size for array in arrays.values()))  # as float32, whatever they are
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
 def _read_pth_gz(data: bytes) -> dict[str, Rows]:
@@ -119,8 +128,18 @@ def _read_pth_gz(data: bytes) -> dict[str, Rows]:
     with gzip.open(io.BytesIO(data)) as file:
         unpacked = file.read(LARGEST + 1)
     _bounded(len(unpacked))
+    _bound_zip(unpacked)
     found: dict[str, torch.Tensor] = torch.load(io.BytesIO(unpacked), map_location="cpu", weights_only=True)
+    if any(tensor.layout != torch.strided for tensor in found.values()):
+        raise ValueError("a sparse tensor, not a table")
+    _bounded(4 * sum(tensor.numel() for tensor in found.values()))  # one number may stand for many: a stride of 0
     return {str(name): tensor.to(torch.float32).numpy() for name, tensor in found.items()}
+
+
+def _bound_zip(data: bytes) -> None:
+    """Raise ValueError for what comes to too much, zipfile.BadZipFile for what is no zip."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _bounded(sum(entry.file_size for entry in archive.infolist()))
 
 
 def _bounded(size: int) -> None:

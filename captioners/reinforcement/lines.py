@@ -26,6 +26,8 @@ from captioners.reinforcement.members import (
 )
 from captioners.reinforcement.mend import to_json
 
+_TWICE = {"uid", "url"}
+"""What a sample says in its json as well as by its key and its url.txt."""
 _GZIP = "H4sI"
 """How base64 of a gzip begins."""
 
@@ -41,10 +43,11 @@ def to_line(key: str, members: Mapping[str, bytes]) -> bytes:
             fields[name] = _text(f"{key}.{extension}", members[extension])
     for extension in (META, SYN, AUG):
         value = _object(f"{key}.{extension}", members[extension]) if extension in members else {}
-        if value.get("uid", key) != key:
-            # The line's uid is the sample's key; what its json said otherwise comes back from here.
-            value[META_KEY] = {**(value.get(META_KEY) or {}), "uid": value["uid"]}
-        fields |= {name: one for name, one in value.items() if name not in ("uid", "url", "text", "image")}
+        # The line's uid is the sample's key, its url that of url.txt; what json says otherwise comes back from here.
+        other = {name: value[name] for name in _TWICE if name in value and fields.get(name, value[name]) != value[name]}
+        if other:
+            value[META_KEY] = {**(value.get(META_KEY) or {}), **other}
+        fields |= {name: one for name, one in value.items() if name not in ("text", "image", *(_TWICE & fields.keys()))}
     image = next((name for name in (IMAGE, *OTHER_IMAGES) if name in members), None)
     if image is not None:
         fields["image"] = b64encode(members[image]).decode()
@@ -80,9 +83,10 @@ def members_of(fields: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, A
     if isinstance(left.get("url"), str):
         members[URL] = left.pop("url").encode("utf-8", "replace")
     meta = left.get(META_KEY)
-    if isinstance(meta, dict) and "uid" in meta:
-        rest = {name: one for name, one in meta.items() if name != "uid"}
-        left = {"uid": meta["uid"], **{name: one for name, one in left.items() if name != META_KEY}}
+    if isinstance(meta, dict) and _TWICE & meta.keys():
+        rest = {name: one for name, one in meta.items() if name not in _TWICE}
+        own = {name: one for name, one in meta.items() if name in _TWICE}
+        left = {**own, **{name: one for name, one in left.items() if name != META_KEY}}
         left |= {META_KEY: rest} if rest else {}
     return members, left
 

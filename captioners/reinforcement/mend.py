@@ -26,7 +26,7 @@ MENDABLE = frozenset(
     (
         *("leading_dot", "dotted_name", "upper_case", "image_name", "not_contiguous", "duplicate_member"),
         *("duplicate_key", "overrides", "caption_key", "reserved_key", "emb_key", "syn_key", "not_an_object"),
-        *("unstripped", "not_a_list", "paug"),
+        *("unstripped", "not_a_list", "paug", "paug_key"),
     )
 )  # fmt: skip
 """Traps that a shard written anew may not have any more."""
@@ -51,10 +51,15 @@ def plain_name(name: str) -> tuple[str, str]:
 
     >>> plain_name("./v1.0/a.b.syn.JSON"), plain_name("0001.cls")
     (('v1_0/a_b', 'syn.json'), ('0001', 'cls'))
+
+    Readers take such a name by itself for a key and an extension:
+
+    >>> plain_name("syn.json")
+    ('syn', 'json')
     """
     name = name.removeprefix("./")
     ending = ending_of(name)
-    if not ending:
+    if not ending or ending == name.lower():
         key, extension = split_member(name)
         return key, extension.lower()
     return name[: -len(ending) - 1].replace(".", "_"), ending
@@ -70,17 +75,17 @@ def mended(key: str, members: Mapping[str, bytes], source_key: str | None = None
     """
     found = Mended(key, dict(members))
     _name_image(found)
-    if AUG in members:
-        _mend_augmentations(found)
-    moved = _mend_captions(found) if SYN in members else {}
-    if META in members or source_key is not None or moved:
-        _mend_meta(found, source_key, moved)
+    others = {name: rest for name, take in ((AUG, _mend_augmentations), (SYN, _mend_captions)) if (rest := take(found))}
+    if META in members or source_key is not None or others:
+        _mend_meta(found, source_key, others)
     found.members = {name: found.members[name] for name in sorted(found.members)}
     return found
 
 
 def safe_meta(value: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object for `KEY.json`: keys that would mislead the reader moved below `cap_meta`, `ours` merged there.
+
+    Raises UserError where `cap_meta` has something else of such a name already.
 
     >>> safe_meta({"uid": "1", "caption": "a cat"}, {})
     {'uid': '1', 'cap_meta': {'moved': {'caption': 'a cat'}}}
@@ -94,9 +99,27 @@ def _below(value: Mapping[str, Any], moved: Mapping[str, Any], ours: Mapping[str
     if not isinstance(before, dict):
         moved = {**moved, **({META_KEY: before} if before is not None else {})}
         before = {}
-    others = before.get(_MOVED)
-    meta = {**before, **({_MOVED: {**(others if isinstance(others, dict) else {}), **moved}} if moved else {}), **ours}
+    others = before.get(_MOVED, {})
+    if moved and not isinstance(others, dict):
+        raise UserError(f"{META_KEY} has a {_MOVED!r} that is no object, and {', '.join(moved)} would take its place")
+    if taken := [name for name, one in moved.items() if others.get(name, one) != one]:
+        raise UserError(f"{META_KEY} has another {taken[0]!r} below {_MOVED!r} already, which would be lost")
+    meta = {**before, **({_MOVED: {**others, **moved}} if moved else {}), **ours}
     return {**{name: one for name, one in value.items() if name != META_KEY}, **({META_KEY: meta} if meta else {})}
+
+
+def with_meta(data: bytes | None, value: Mapping[str, Any], better: Mapping[str, Any]) -> bytes:
+    """Return the object `better` as JSON, given `value`, which stood in `data`.
+
+    Where `cap_meta` is all that it has more, it goes behind the bytes as they were: no number is written otherwise.
+
+    >>> with_meta(b'{"p": 0.50}', {"p": 0.5}, {"p": 0.5, "cap_meta": {"source_key": "a.b"}})
+    b'{"p": 0.50,"cap_meta":{"source_key":"a.b"}}'
+    """
+    if data is None or [*value, META_KEY] != [*better]:
+        return to_json(better)
+    start = data.strip()[:-1].rstrip() + (b"," if value else b"")
+    return start + f'"{META_KEY}":'.encode() + to_json(better[META_KEY]) + b"}"
 
 
 def to_json(value: Any) -> bytes:
@@ -112,23 +135,28 @@ def _name_image(found: Mended) -> None:
         found.done.append(f".{others[0]} named .{IMAGE}")
 
 
-def _mend_augmentations(found: Mended) -> None:
-    """Take a list of augmentations that stands as a text, as the Hub shows it, for the list that it is."""
-    value, _ = read_object("", found.members[AUG])
-    text = value.get(AUG_KEY)
-    if not isinstance(text, str):
-        return
-    with suppress(ValueError, RecursionError):
-        listed = json.loads(text.replace("None", "null"))
+def _mend_augmentations(found: Mended) -> dict[str, Any]:
+    """Take a list of augmentations that stands as a text, as the Hub shows it, for the list that it is.
+
+    Return what else stood in `paug.json`.
+    """
+    value, _ = read_object("", found.members.get(AUG, b"{}"))
+    listed = value.get(AUG_KEY)
+    if isinstance(listed, str):
+        with suppress(ValueError, RecursionError):
+            listed = json.loads(listed.replace("None", "null"))
         if isinstance(listed, list):
-            found.members[AUG] = to_json({**value, AUG_KEY: listed})
             found.done.append(f"{AUG_KEY} made a list")
+    moved = {name: one for name, one in value.items() if name != AUG_KEY} if AUG_KEY in value else {}
+    if moved or listed != value.get(AUG_KEY):
+        found.members[AUG] = to_json({AUG_KEY: listed})
+    return moved
 
 
 def _mend_captions(found: Mended) -> dict[str, Any]:
     """Strip captions, and return what else stood in `syn.json`, where only captions belong."""
-    value, problem = read_object("", found.members[SYN])
-    if problem is not None:
+    value, problem = read_object("", found.members.get(SYN, b"{}"))
+    if problem is not None or SYN not in found.members:
         return {}
     moved = {name: one for name, one in value.items() if not is_syn_key(name) and "_captions" not in name}
     better = {name: _stripped(one) if is_syn_key(name) else one for name, one in value.items() if name not in moved}
@@ -148,22 +176,30 @@ def _stripped(texts: Any) -> Any:
     return [text.strip() if isinstance(text, str) else text for text in texts]
 
 
-def _mend_meta(found: Mended, source_key: str | None, more: Mapping[str, Any]) -> None:
+def _mend_meta(found: Mended, source_key: str | None, others: Mapping[str, dict[str, Any]]) -> None:
+    """Move what misleads below `cap_meta`: the object's own fields, and `others`, by the member that they stood in."""
     value: dict[str, Any] = {}
+    moved: dict[str, Any] = dict(others)
     if META in found.members:
         value, problem = read_object("", found.members[META])
         if problem is not None and problem.trap != "not_an_object":
-            if more or source_key is not None:
+            if others or source_key is not None:
                 raise UserError(f"{found.key}.{META}: {problem.what}, and has to take what moves from elsewhere")
             return
         if problem is not None:
-            more = {**more, META: json.loads(found.members[META])}
-    moved = {name: one for name, one in value.items() if reserved(name) is not None} | dict(more)
+            moved[META] = json.loads(found.members.pop(META))
+    own = {name: one for name, one in value.items() if reserved(name) is not None}
+    moved |= own
     if not moved and source_key is None:
         return
-    kept = {name: one for name, one in value.items() if name not in moved}
-    found.members[META] = to_json(_below(kept, moved, {} if source_key is None else {_SOURCE_KEY: source_key}))
+    kept = {name: one for name, one in value.items() if name not in own}
+    try:
+        better = _below(kept, moved, {} if source_key is None else {_SOURCE_KEY: source_key})
+    except UserError as error:
+        raise UserError(f"{found.key}.{META}: {error}") from None
+    found.members[META] = with_meta(found.members.get(META), value, better)
     if moved:
-        found.done.append(f"{', '.join(moved)} moved below {META_KEY}")
+        names = [*(name for fields in others.values() for name in fields), *(set(moved) - set(others))]
+        found.done.append(f"{', '.join(sorted(names))} moved below {META_KEY}")
     if source_key is not None:
         found.done.append("key renamed")

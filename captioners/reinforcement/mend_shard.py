@@ -1,5 +1,6 @@
 """Write a shard anew without the traps that can be taken out safely: the new file takes the old one's place, whole."""
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ def mend_shard(path: Path) -> list[str]:
     def note(what: str) -> None:
         done[what] = done.get(what, 0) + 1
 
+    path = path.resolve()  # the shard itself, and not a link to it, is written anew
+    mode = stat.S_IMODE(path.stat().st_mode)
     with path.open("rb") as file:
         reader = TarReader(file)
         samples = _samples(reader, note)
@@ -39,6 +42,7 @@ def mend_shard(path: Path) -> list[str]:
                 for what in better.done:
                     note(what)
                 tar.add(better.key, better.members)
+    path.chmod(mode)
     return [f"{what} ({count:,}x)" for what, count in done.items()] or ["members sorted"]
 
 

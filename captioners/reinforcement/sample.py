@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from captioners.core.errors import UserError
-from captioners.data.texts import BadSampleError
+from captioners.data.texts import BadSampleError, texts
 from captioners.reinforcement.contract_texts import read_object
 from captioners.reinforcement.embeddings import Rows, read
 from captioners.reinforcement.members import AUG, AUG_KEY, IMAGE_EMB, NPZ, PTH, SYN, TEXT
@@ -23,7 +23,12 @@ class Stored:
     augmentations: list[Any]
     """Elements of `param_aug`."""
     arrays: dict[str, Rows]
-    """Rows of `image_emb` are of `augmentations`, in order."""
+    """Rows of `image_emb` are of `augmentations`, in order; all are of one width."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return int(self.arrays[IMAGE_EMB].shape[1])
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ def parse_stored(key: str, members: Mapping[str, bytes]) -> Stored:
         arrays = read(f"{key}.{extension}", members[extension])
     except UserError as error:
         raise BadSampleError("unreadable_emb", str(error)) from None
+    if len(widths := {table.shape[1] for table in arrays.values()}) > 1:
+        found = f"embeddings of different widths ({', '.join(map(str, sorted(widths)))})"
+        raise BadSampleError("emb_shape", f"{key}.{extension}: {found}; reinforce it anew")
     rows = len(arrays.get(IMAGE_EMB, ()))
     if rows != len(augmentations):
         found = f"{rows} rows of {IMAGE_EMB} for {len(augmentations)} augmentations"
@@ -81,6 +89,7 @@ def _syn(key: str, members: Mapping[str, bytes], sampling: Sampling) -> dict[str
         if not isinstance(listed, list) or not listed or not all(isinstance(text, str) and text for text in listed):
             trap = "empty_list" if listed == [] else "not_a_list" if not isinstance(listed, list) else "not_text"
             raise BadSampleError(trap, f"{name}: {one} is no list of texts ({json.dumps(listed)[:60]}); export it anew")
+        texts(listed)
     return {one: captions[one] for one in keys}
 
 

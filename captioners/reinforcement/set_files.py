@@ -73,7 +73,7 @@ def problems_of_set_files(files: Mapping[str, bytes], shards: Mapping[str, int])
         if name in files:
             try:
                 wrong = check(files[name].decode("utf-8"), shards if name == INFO else beside)
-            except (ValueError, RecursionError) as error:
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:  # what JSON's values may be
                 wrong = f"cannot be read ({' '.join(str(error).split())[:80]})"
             if wrong:
                 remedy = "write it again" if name == CONFIG else "write it again (--fix)"

@@ -6,15 +6,18 @@ sample without captions is in no sidecar and is passed over. Where nothing of th
     import json, webdataset as wds
 
     def captioned(shards, sidecars):
-        """Yield the samples of both, in step; shards and sidecars are lists of files in one order."""
-        captions = iter(wds.WebDataset(sidecars, shardshuffle=False))
-        wanted = next(captions, None)
-        for sample in wds.WebDataset(shards, shardshuffle=False):
-            if wanted is not None and sample["__key__"] == wanted["__key__"]:
-                before = json.loads(sample.get("syn.json", "{}"))
-                merged = {**before, **json.loads(wanted["syn.json"])}
-                yield {**sample, "syn.json": json.dumps(merged).encode()}
-                wanted = next(captions, None)
+        """Yield the samples of both, in step; a shard and its sidecar have the same place in both lists of files."""
+        for shard, sidecar in zip(shards, sidecars, strict=True):
+            captions = iter(wds.WebDataset([sidecar], shardshuffle=False))
+            wanted = next(captions, None)
+            for sample in wds.WebDataset([shard], shardshuffle=False):
+                if wanted is not None and sample["__key__"] == wanted["__key__"]:
+                    before = json.loads(sample.get("syn.json", "{}"))
+                    merged = {**before, **json.loads(wanted["syn.json"])}
+                    yield {**sample, "syn.json": json.dumps(merged).encode()}
+                    wanted = next(captions, None)
+            if wanted is not None:
+                raise ValueError(f"{sidecar} is not of {shard}: {wanted['__key__']}")
 '''
 
 from collections.abc import Iterator, Mapping

@@ -5,6 +5,7 @@ picture comes to that size is the augmentation's to say, so that it can be repla
 one thread, so the number of threads changes no bit of a result.
 """
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from textwrap import shorten
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from captioners.core.errors import NotFoundError, UserError, near
@@ -34,6 +37,8 @@ Embeddings = NDArray[np.float32]
 _PROBES = ("a photo of a cat", "Zwei Bären, 3.5 kg — «naïve»!", "word " * 200)
 """Texts whose tokens tell tokenizers apart: plain, odd, and longer than any context."""
 
+_NO_WEIGHTS = (EOFError, UnpicklingError, SafetensorError)
+"""What a file that is no checkpoint makes torch and safetensors raise, beside the errors of any code."""
 _SAID = 160
 """Characters of another library's message that are shown."""
 
@@ -42,9 +47,14 @@ class Teacher:
     """One model, in evaluation mode, without gradients."""
 
     def __init__(
-        self, options: TeacherOptions, model: nn.Module, tokenizer: Callable[[list[str]], Tensor], device: torch.device
+        self,
+        options: TeacherOptions,
+        model: nn.Module,
+        tokenizer: Callable[[list[str]], Tensor],
+        device: torch.device,
+        bfloat16: bool = False,
     ) -> None:
-        """Raise UserError for an input that is not square."""
+        """Take a model; `bfloat16`: on CUDA its products are bf16. Raise UserError for an input that is not square."""
         import open_clip
 
         cfg = open_clip.get_model_preprocess_cfg(model)
@@ -58,7 +68,7 @@ class Teacher:
         self.size = fit.height
         """Height and width of its input in px."""
         self._tokenizer = tokenizer
-        self.autocast = device.type == "cuda"
+        self.autocast = bfloat16 and device.type == "cuda"
         with torch.inference_mode():
             self.dim = int(self.texts(self.tokens([""])).shape[1])
 
@@ -67,6 +77,11 @@ class Teacher:
         """The logit scale: as the recipe says, else the one that was trained."""
         trained: Any = self.model.logit_scale
         return self.options.scale or round(math.exp(trained.item()), 4)
+
+    @cached_property
+    def architecture_digest(self) -> str:
+        """A sha256 of what the modules are and how they are set: activations, heads and pooling are in no weights."""
+        return sha256(json.dumps([_settings(*one) for one in self.model.named_modules()]).encode()).hexdigest()
 
     @cached_property
     def tokens_digest(self) -> str:
@@ -91,6 +106,13 @@ class Teacher:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found: Tensor = getattr(self.model, how)(given)
         return F.normalize(found.float(), dim=-1)
+
+
+def _settings(name: str, module: nn.Module) -> tuple[str, str, dict[str, Any]]:
+    """Return a module's place, kind and plain attributes; one that is off says as much as one that is not there."""
+    said = {key: one for key, one in vars(module).items() if one and isinstance(one, bool | int | float | str | tuple)}
+    plain = {key: str(one) for key, one in sorted(said.items()) if not key.startswith("_") and key != "training"}
+    return name, type(module).__name__, plain
 
 
 class Ensemble:
@@ -143,8 +165,8 @@ def _threaded(encode: Callable[[Tensor], Tensor], chunks: Sequence[Tensor]) -> I
         torch.set_num_threads(threads)  # a worker's setting is also what threads begun later start with
 
 
-def open_teacher(options: TeacherOptions, device: torch.device) -> Teacher:
-    """Load a teacher.
+def open_teacher(options: TeacherOptions, device: torch.device, bfloat16: bool = False) -> Teacher:
+    """Load a teacher; `bfloat16`: on CUDA its products are bf16 (autocast), else fp32 as everywhere.
 
     Raises:
         NotFoundError: there is no such model. UserError: its weights cannot be had here, or it comes without any.
@@ -160,14 +182,14 @@ def open_teacher(options: TeacherOptions, device: torch.device) -> Teacher:
             else:
                 model = open_clip.create_model(options.name, **_weights(options))
                 tokenizer = open_clip.get_tokenizer(options.name)
-    except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, OSError, ValueError, LookupError, AttributeError, TypeError, *_NO_WEIGHTS) as error:
         _check_name(options)
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"teacher {options.called}: open_clip cannot open it ({shorten(said, _SAID, placeholder=' ...')}); "
             "its weights are downloaded once, from the network, or lie in a folder: name: local-dir:FOLDER"
         ) from None
-    return Teacher(options, model, tokenizer, device)
+    return Teacher(options, model, tokenizer, device, bfloat16)
 
 
 def _check_name(options: TeacherOptions) -> None:

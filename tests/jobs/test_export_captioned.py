@@ -191,6 +191,18 @@ def test_what_would_mislead_readers_moves_below_one_key(tmp_path, out):
         read_shard(out.with_name("all") / "0.tar")
 
 
+def test_numbers_of_json_stay_as_they_were_written(tmp_path, out):
+    about = [
+        b'{"p": 0.1000000000000000055511151231257827, "far":1e999, "w": 3.0, "wer": "gr\xc3\xb6\xc3\x9fer" }\n',
+        b"{}",
+    ]
+    found = {"0.tar": {f"{number}": original(number, json=data) for number, data in enumerate(about)}}
+    export(tar_run(tmp_path, shards(tmp_path / "in", found)), out)
+    members = grouped(out / "0.tar")
+    assert members["0"]["json"].startswith(about[0].rstrip(b" }\n") + b',"cap_meta":{')
+    assert list(json.loads(members["1"]["json"])) == ["cap_meta"]
+
+
 def test_pictures_keep_their_name_unless_asked(tmp_path, out):
     found = {"0.tar": {"a": original(1, jpg=None, png=picture(1)), "b": original(2, jpg=None, JPEG=picture(2))}}
     run = tar_run(tmp_path, shards(tmp_path / "in", found))
@@ -216,6 +228,16 @@ def test_captions_of_before_stay_and_embeddings_without_ours_are_told(tmp_path, 
     assert one["syn_text"] == ["a dog", "a black dog"]
     assert one["syn_text_ours"] == [caption("a", "broad", 0), caption("a", "broad", 1)]
     assert np.array_equal(one["image_emb"], table(3))
+
+
+@pytest.mark.parametrize("key", ["syn_text", "syn_text_old"])
+def test_legacy_embeddings_without_ours_are_told_with_the_expression_to_train_with(tmp_path, out, key):
+    captions = json.dumps({key: ["a dog", "a black dog"]}).encode()
+    before = reinforced("legacy", syn_json=captions) | {"jpg": picture(1)}
+    run = tar_run(tmp_path, shards(tmp_path / "in", {"0.tar": {"a": before}}))
+    (note,) = export(run, out, "tags={broad: ours}")["notes"]
+    assert "legacy layout" in note and "captioners reinforce adds" in note
+    assert f"--dataset-reinforcement-syn-text-key-regex '^({key})$'" in note
 
 
 def test_samples_that_cannot_be_written_are_told_with_their_reason(tmp_path, out):
@@ -279,6 +301,25 @@ def test_shards_that_moved_are_named_and_a_changed_picture_is_told(tmp_path, out
     assert manifest["samples"] == {"read": 2, "taken": 1, "picture_gone": 1}
 
 
+def test_a_shard_that_has_changed_since_is_not_exported(tmp_path, out):
+    found = {"0.tar": {"a": original(1), "b": original(2)}}
+    folder = shards(tmp_path / "in", found)
+    run, path = tar_run(tmp_path, folder), tmp_path / "in/0.tar"
+    whole, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(whole + bytes(10240))
+    for moved in ([], [f"input={folder}"]):
+        with pytest.raises(UserError, match=r"has changed since it was captioned \(.* bytes then, .* now\); bring"):
+            export(run, out, *moved)
+    path.write_bytes(whole)
+    os.utime(path, ns=(times[0], times[1] + 1))
+    with pytest.raises(UserError, match=r"another time of change\); .*input=FOLDER"):
+        export(run, out)
+    export(run, out.with_name("said"), f"input={folder}")
+    os.utime(path, ns=times)
+    export(run, out)
+    assert read_shard(out / "0.tar") == read_shard(out.with_name("said") / "0.tar")
+
+
 def test_shards_at_an_address_are_read_where_they_are(web, tmp_path, out):
     # fsspec's own local file system stands for a store: streamed in blocks, stamped, never copied.
     export(tar_run(tmp_path / "far", f"local://{web}"), out)
@@ -318,6 +359,17 @@ def test_lines_of_the_generator_keep_the_captions_they_had(tmp_path, out):
     (left,) = read_jsonl(out / "left_out.jsonl")
     assert (left["key"], left["reason"]) == ("1", "unfit")
     assert "pickle" in left["error"]
+
+
+def test_lines_of_ours_keep_both_urls_that_a_sample_had(tmp_path, out):
+    fields = {"uid": "0", "text": "x", "url": "a", "syn_text": ["a"], "cap_meta": {"url": "b"}}
+    (tmp_path / "in").mkdir()
+    line = json.dumps(fields | {"image": b64encode(picture(1)).decode()})
+    (tmp_path / "in" / "lines.jsonl").write_text(line + "\n")
+    run = tar_run(tmp_path, tmp_path / "in", kind="jsonl", caption_column="text", key_column="uid")
+    export(run, out, "tags={broad: ours}")
+    (one,) = grouped(out / "lines_jsonl_00000.tar").values()
+    assert (one["url.txt"], json.loads(one["json"])["url"]) == (b"a", "b")
 
 
 # ---------------------------------------------------------------------------------------------------- kill and resume
@@ -421,6 +473,8 @@ def test_the_command_says_what_to_do_next(run, out, capsys):
     assert f"next:    captioners verify {out} --target mobileclip-dr" in said
     assert command(["export", run.url, "--to", "sidecar", "--out", str(out.with_name("side"))]) == 0
     assert f"joined('SHARDS', '{out.with_name('side')}')" in capsys.readouterr().out
+    assert command(["export", run.url, "--to", "webdataset", "--out", str(out.with_name("my set"))]) == 0
+    assert f"captioners verify '{out.with_name('my set')}' --target" in capsys.readouterr().out
 
 
 @needs_photos

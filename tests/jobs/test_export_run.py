@@ -21,6 +21,7 @@ from captioners.core.ledger import Ledger
 from captioners.core.recipe import options_from, read_recipe
 from captioners.core.run_dir import open_run
 from captioners.jobs.export import files
+from captioners.jobs.export.draft import Draft
 from captioners.jobs.export.job import export_run
 from captioners.jobs.export.quick import asked
 from captioners.jobs.recipes.export import ExportRecipe
@@ -334,3 +335,21 @@ def test_the_command(run, out, capsys):
     assert command(["export", run.url, "--to", "jsonl", "--out", str(out)]) == 1
     assert "not empty" in capsys.readouterr().err
     assert captioners.__version__
+
+
+def test_what_is_left_out_is_on_the_disk_before_the_state_that_counts_on_it(run, out, monkeypatch):
+    told, fsync, keep = [], os.fsync, Draft.keep
+
+    def synced(handle):
+        told.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    def kept(*given):
+        told.append("keep")
+        keep(*given)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Draft, "keep", kept)
+    export(run, out)
+    at = [number for number, one in enumerate(told) if one == "keep"]
+    assert at and all(told[number - 1] == "left_out.jsonl" for number in at)

@@ -29,6 +29,12 @@ def test_shards_that_are_there_are_counted_and_come_to_what_is_written(tmp_path)
     assert said.row("reinforced shards").high == pytest.approx(written, rel=0.03)
 
 
+def test_shards_that_are_named_and_not_there_are_not_assumed():
+    with pytest.raises(UserError, match="nope"):
+        plan("reinforce/dfndr_2b", ["source.inputs=['nope']"])
+    assert plan("reinforce/dfndr_2b").row("pictures").known == "assumed"
+
+
 def test_what_it_does_not_plan_is_refused():
     with pytest.raises(UserError, match="Known: width_0, width_1, images"):
         plan("reinforce/dfndr_2b", assume=["utilisation=1"])

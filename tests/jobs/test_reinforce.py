@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from captioners.cli.main import run as command
-from captioners.core.errors import UserError
+from captioners.cli.reinforce import report
+from captioners.core.errors import RecipeError, UserError
 from captioners.core.recipe import options_from
 from captioners.core.run_dir import RunDir
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
@@ -24,6 +25,7 @@ from captioners.reinforcement.contract import problems
 from captioners.reinforcement.dataset import ReinforcedDataset, StudentTransform
 from captioners.reinforcement.teacher_options import TeacherOptions
 from captioners.reinforcement.teachers import Ensemble, open_teacher
+from tests.data.tars import foreign
 from tests.jobs import captioned
 
 NAMES = ("00/0.tar", "01/0.tar", "01/1.tar")
@@ -136,6 +138,14 @@ def test_a_pilot_then_the_rest_is_the_same_run_and_what_is_done_stays(made):
     reinforce(recipe(folder, "pilot", batch=5))
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert captioned.digests(folder / "pilot") == captioned.digests(folder / "run"), "the batch stays as it began"
+
+
+def test_a_finished_shard_that_is_gone_is_told(tmp_path):
+    captioned.write(tmp_path / "in", ("0.tar",), 2)
+    reinforce(recipe(tmp_path))
+    (tmp_path / "run/shards/0.tar").unlink()
+    with pytest.raises(UserError, match=r"run/shards/0.tar is gone, .*captioners verify"):
+        reinforce(recipe(tmp_path))
 
 
 def test_another_teacher_or_augmentation_is_refused_by_name_and_another_scale_is_none(made):
@@ -283,6 +293,65 @@ def test_an_embedded_shard_that_got_captions_gets_their_embeddings_and_keeps_its
         assert np.abs(said["syn_text_emb"] - wanted["syn_text_emb"]).max() < 4e-3
 
 
+@pytest.mark.parametrize("before", [{}, {"dtype": "bfloat16", "layout": "legacy"}])
+def test_captions_replaced_under_their_key_get_their_own_embeddings(tmp_path, capsys, before):
+    def replaced(key, members):
+        captions = json.loads(members["syn.json"])["syn_text"]
+        if key == "000001":
+            captions = [captions[0], "a giraffe on the moon"]
+        if key == "000002":
+            captions = [*captions, "and a third"]
+        said = {"syn_text": captions}
+        return {**members, "syn.json": json.dumps(said).encode()}
+
+    captioned.write(tmp_path / "in", ("0.tar",), 3)
+    reinforce(recipe(tmp_path, **before))
+    with_more_captions(tmp_path, "more", replaced)
+    run = reinforce(recipe(tmp_path, "again", source={"inputs": [f"{tmp_path}/more"]}))
+    assert (run.counts.captioned, run.renewed) == (3, 1 + 3)
+    report(run)
+    assert "4 captions had embeddings of other ones" in capsys.readouterr().out
+    found, old = shards(tmp_path / "again")["0.tar"], dict(shards(tmp_path / "run")["0.tar"])
+    for key, members in found:
+        said, wanted = captioned.arrays(members), one_by_one(members)
+        assert np.abs(said["syn_text_emb"] - wanted["syn_text_emb"]).max() < 4e-3
+        known = captioned.arrays(old[key])
+        if key == "000002":
+            continue
+        rows = known.get("syn_text_emb", known["text_emb"][1:])
+        assert [bool((a == b).all()) for a, b in zip(said["syn_text_emb"], rows, strict=True)] == (
+            [True, key != "000001"]
+        ), "what is right stays bit for bit"
+
+
+def test_augmentations_that_are_there_are_as_many_as_the_configuration_says(tmp_path):
+    captioned.write(tmp_path / "in", ("0.tar",), 3)
+    reinforce(recipe(tmp_path))
+    source = {"inputs": [f"{tmp_path}/run/shards"]}
+    with pytest.raises(UserError, match=r"n_aug 2: 0.tar: 000000 has 3 augmentations, .* say n_aug=3"):
+        reinforce(recipe(tmp_path, "two", source=source, n_aug=2))
+    bare = dict(captioned.read(tmp_path / "in/0.tar"))["000000"]
+    with_more_captions(tmp_path, "mixed", lambda key, members: bare if key == "000000" else members)
+    run = reinforce(recipe(tmp_path, "mixed-2", source={"inputs": [f"{tmp_path}/mixed"]}, n_aug=2))
+    assert (run.counts.captioned, run.reasons["other_augmentations"][0]) == (1, 2)
+    assert json.loads((tmp_path / "mixed-2/shards/config.json").read_text())["num_samples"] == 2
+
+
+def test_an_embedded_sample_is_judged_in_the_order_that_it_is_written_in(tmp_path):
+    captioned.write(tmp_path / "in", ("0.tar",), 2)
+    reinforce(recipe(tmp_path))
+    (tmp_path / "odd").mkdir()
+    entries = [
+        (f"{key}.{name}", data if name != "json" else b'{"uid": "x", "url": "y"}')
+        for key, members in shards(tmp_path / "run")["0.tar"]
+        for name, data in reversed(members.items())
+    ]
+    foreign(tmp_path / "odd/0.tar", entries)
+    run = reinforce(recipe(tmp_path, "again", source={"inputs": [f"{tmp_path}/odd"]}))
+    assert run.counts.captioned == 2
+    assert all(problems(key, members) == [] for key, members in shards(tmp_path / "again")["0.tar"])
+
+
 def test_embeddings_of_other_teachers_are_not_mixed_with_these(tmp_path):
     captioned.write(tmp_path / "in", ("0.tar",), 3)
     reinforce(recipe(tmp_path))
@@ -299,10 +368,30 @@ def test_embeddings_of_other_teachers_are_not_mixed_with_these(tmp_path):
     assert "80 wide, these teachers' 48" in run.reasons["other_teachers"][1]
 
 
-def test_a_layout_that_cannot_hold_two_keys_of_captions_stops_at_once(tmp_path):
-    captioned.write(tmp_path / "in", ("0.tar",), 3, lambda _, members: more("", members))
-    with pytest.raises(UserError, match="layout legacy holds the captions of one syn key"):
+@pytest.mark.parametrize("syn", [{"syn_text": ["a"], "syn_text_more": ["b"]}, {"syn_text_coco": ["a"]}], ids=list)
+def test_a_layout_that_cannot_hold_the_keys_of_captions_is_refused_at_the_start(tmp_path, syn):
+    packed = json.dumps(syn).encode()
+    captioned.write(tmp_path / "in", ("0.tar",), 3, lambda _, members: {**members, "syn.json": packed})
+    with pytest.raises(UserError, match=rf"the key syn_text alone, here are {', '.join(syn)}; .*tags=.*layout=split"):
         reinforce(recipe(tmp_path, layout="legacy"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sample_further_on_that_the_layout_cannot_hold_is_left_out(tmp_path):
+    captioned.write(
+        tmp_path / "in", ("0.tar",), 3, lambda number, members: more("", members) if number == 2 else members
+    )
+    run = reinforce(recipe(tmp_path, layout="legacy"))
+    assert (run.counts.captioned, run.reasons["legacy_keys"][0]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "more", [{"uids": "x.npy"}, {"image_key": "png"}, {"caption_key": "json:caption"}, {"keep": ["cls"]}]
+)
+def test_what_chooses_of_samples_is_refused_and_not_ignored(tmp_path, more):
+    (name,) = more
+    with pytest.raises(RecipeError, match=rf"source\.{name} chooses of samples"):
+        recipe(tmp_path, source={"inputs": [f"{tmp_path}/in"], **more})
 
 
 def test_the_command_says_what_it_did_and_refuses_what_it_cannot_do(tmp_path, capfd):

@@ -11,7 +11,7 @@ from captioners.jobs.shards.verify import verify_shards
 from captioners.reinforcement.augmentation import Augmentation, as_config
 from captioners.reinforcement.set_files import set_files, wrapped_config
 from tests.data.tars import foreign
-from tests.reinforcement.reference import read_shard
+from tests.reinforcement.reference import grouped, read_shard
 from tests.reinforcement.samples import BOX, captioned, npz, reinforced, table
 
 TARGET = "mobileclip-dr"
@@ -85,6 +85,15 @@ BETWEEN = [
         True,
     ),
     ("paug", entries(a=reinforced(json=None, paug_json=b'{"param_aug": "x"}')), "a.paug.json", False),
+    (
+        "paug_key",
+        entries(a=reinforced(json=None, paug_json=json.dumps({"param_aug": [BOX] * 3, "uid": "x"}).encode())),
+        "a.paug.json",
+        True,
+    ),
+    ("no_image", [*GOOD, ("syn.json", b"{}")], "syn.jpg", False),
+    ("no_image", [("url.txt", b"x"), *GOOD], "url.jpg", False),
+    ("no_image", [*GOOD, ("paug.json", b'{"param_aug": []}')], "paug.jpg", False),
     ("not_json", entries(a=captioned(json=b"{")), "a.json", False),
     ("not_utf8", entries(a=captioned(txt=b"\xe9", json=None)), "a.txt", False),
     ("unstripped", entries(a=captioned(syn_json=b'{"syn_text": [" a dog"]}', json=None)), "a.syn.json", True),
@@ -142,6 +151,49 @@ def test_what_is_moved_or_renamed_is_not_lost(tmp_path):
     assert one["uid"] == "v1_0/a"
     assert one["width"] == 5
     assert one["cap_meta"] == {"moved": {"caption": "alt", "member": [1]}, "source_key": "v1.0/a"}
+
+
+def test_fields_of_two_members_that_have_one_name_are_both_kept(tmp_path):
+    about = {"uid": "abc", "width": 640, "caption": "A"}
+    beside = {"uid": "zz", "width": 1, "caption": "B"}
+    sample = captioned(json=json.dumps(about).encode(), syn_json=json.dumps({"syn_text": ["x"], **beside}).encode())
+    path = written(tmp_path / "s", entries(a=sample))
+    told, found = verified(path, fix=True)
+    assert told == {}
+    assert found.mended["0.tar"] == ["caption, caption, uid, width moved below cap_meta (1x)"]
+    kept = json.loads(grouped(path)["a"]["json"])
+    assert kept == {"uid": "abc", "width": 640, "cap_meta": {"moved": {"caption": "A", "syn.json": beside}}}
+
+
+@pytest.mark.parametrize("before", [{"caption": "older"}, "a text"])
+def test_what_was_moved_earlier_is_not_overwritten(before, tmp_path):
+    about = {"caption": "newer", "cap_meta": {"moved": before}}
+    path = written(tmp_path / "s", entries(a=captioned(json=json.dumps(about).encode())))
+    whole = path.read_bytes()
+    told, _ = verified(path, fix=True)
+    assert {"caption_key", "not_mended"} <= told.keys()
+    assert path.read_bytes() == whole
+    same = {"caption": "newer", "cap_meta": {"moved": {"caption": "newer", "text": "t"}}}
+    written(tmp_path / "s", entries(a=captioned(json=json.dumps(same).encode())))
+    assert verified(path, fix=True)[0] == {}
+    assert json.loads(grouped(path)["a"]["json"]) == {"cap_meta": same["cap_meta"]}
+
+
+def test_a_sample_that_is_only_renamed_keeps_the_bytes_of_its_json(tmp_path):
+    about = b'{"p": 0.1000000000000000055511151231257827, "far": 1e999}'
+    path = written(tmp_path / "s", entries(**{"a.b": captioned(json=about)}))
+    assert verified(path, fix=True)[0] == {}
+    assert grouped(path)["a_b"]["json"] == about[:-1] + b',"cap_meta":{"source_key":"a.b"}}'
+
+
+def test_a_link_stays_one_and_the_shard_keeps_its_mode(tmp_path):
+    shard = written(tmp_path / "elsewhere", renamed(lambda name: f"./{name}"))
+    shard.chmod(0o640)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/0.tar").symlink_to(shard)
+    assert verified(tmp_path / "s", fix=True)[0] == {}
+    assert (tmp_path / "s/0.tar").is_symlink() and shard.stat().st_mode & 0o777 == 0o640
+    assert verified(shard)[0] == {}
 
 
 def test_keys_that_renaming_would_mix_up_stay(tmp_path):
@@ -205,6 +257,11 @@ def test_files_beside_that_are_right(pair):
         ("01/manifest.jsonl", '{"shard": "1", "num_uids": 2}\n\n', "manifest"),
         ("info.json", '"name"\n"lengths"\n"totalLength"\n"date"', "info"),
         ("info.json", '{"lengths": {"00/0.tar": "7"}}', "info"),
+        ("info.json", '{"lengths": {"00/0.tar": null}}', "info"),
+        ("info.json", '{"lengths": {"00/0.tar": [2]}}', "info"),
+        ("info.json", '{"lengths": {"00/0.tar": "2", "01/0.tar": "2"}, "totalLength": null}', "info"),
+        ("info.json", '{"lengths": {"00/0.tar": Infinity}}', "info"),
+        ("info.json", '["00/0.tar"]', "info"),
         ("info.json", '{"lengths": {"00/0.tar": "2"}, "totalLength": "4"}', "info"),
         ("config.json", json.dumps(as_config(Augmentation())), "config"),
     ],
@@ -263,6 +320,12 @@ def test_the_command_names_shard_member_and_remedy(tmp_path, capsys):
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET, "--fix"]) == 0
     assert "mended: 0.tar: .png named .jpg (26x)" in capsys.readouterr().out
     assert command(["verify", str(tmp_path / "s"), "--target", TARGET]) == 0
+
+
+def test_the_next_command_is_quoted(tmp_path, capsys):
+    written(tmp_path / "my set", renamed(lambda name: f"./{name}"))
+    command(["verify", str(tmp_path / "my set"), "--target", TARGET])
+    assert f"captioners verify '{tmp_path}/my set' --target" in capsys.readouterr().out
 
 
 def test_mistakes_of_the_call(tmp_path, capsys):

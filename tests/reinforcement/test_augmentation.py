@@ -234,6 +234,13 @@ def test_the_configuration_is_the_references():
         ({"random_resized_crop": {"size": 224, "interpolation": "cubic"}}, "cubic"),
         ({"random_resized_crop": {"size": 224}, "rand_augment": {"magnitude": 31}}, "31 bins"),
         ({"random_resized_crop": {"size": 224}, "rand_augment": {"p": 1.5}}, "no share"),
+        ({"random_resized_crop": {"size": 224}, "to_rgb": True}, "to_rgb: {enable: true}"),
+        ([1], "is not {step: {option: value}}"),
+        ({"random_resized_crop": {"size": "224"}}, "size '224' is not a whole number or a pair of them"),
+        ({"random_resized_crop": {"size": [224]}}, "is not a whole number or a pair of them"),
+        ({"random_resized_crop": {"size": 224, "scale": 0.5}}, "scale 0.5 is not a pair of numbers"),
+        ({"random_resized_crop": {"size": 224, "interpolation": 3}}, "interpolation 3 is not a text"),
+        ({"random_resized_crop": {"size": 224}, "rand_augment": {"num_ops": True}}, "num_ops True is not a whole"),
     ],
 )
 def test_a_configuration_that_cannot_be_replayed_is_refused(config, said):

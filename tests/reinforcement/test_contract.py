@@ -12,7 +12,7 @@ from captioners.reinforcement.contract import problems
 from captioners.text.tokenizer import ClipTokenizer
 from tests.data.tars import foreign
 from tests.reinforcement.reference import draw, grouped, read_shard
-from tests.reinforcement.samples import captioned, npz, pth, reinforced, table
+from tests.reinforcement.samples import BOX, captioned, npz, pth, reinforced, table
 
 
 def packed(value):
@@ -55,7 +55,19 @@ def test_the_judge_takes_what_has_no_trap(members, tmp_path):
         draw(grouped(path)["0001"], random, online="paug.json" not in members)
 
 
+def augmented(one):
+    """A reinforced sample with one augmentation among its three."""
+    return reinforced(paug_json=packed({"param_aug": [BOX, one, BOX]}))
+
+
 ODD = "silent"
+OWN = ("uid", "image", "text", "caption", "url", "width", "syn_text")
+TABLES = {"image_emb": table(3), "text_emb": table(1), "syn_text_emb": table(2)}
+# An element of param_aug -> what the judge meets.
+AUGMENTATIONS = [
+    ([[]], "run"), ([None], "run"), ([None, None], "run"), (BOX[::-1], "run"), ([BOX[0]] * 3, "run"), ([], "run"),
+    ([BOX[0], [[9, float("nan")]]], ODD), ([BOX[0], [[9, True]]], ODD), ([BOX[0], BOX[1], BOX[1]], "run"),
+]  # fmt: skip
 # trap, members, what the judge meets: the shard is given up (shard), training dies (run), or it goes wrong silently.
 BAD = [
     ("image_name", captioned(jpg=None, png=b"\x89PNG picture"), "shard"),
@@ -95,6 +107,9 @@ BAD = [
     ("paug", reinforced(paug_json=packed({"param_aug": str([[1, 2]])})), "run"),
     ("paug", reinforced(paug_json=packed({"param_aug": [[[0, 0, 5, 5], [[14, 1.0]]]] * 3})), "run"),
     ("paug", reinforced(paug_json=packed({"param_aug": []})), "run"),
+    *[("paug", augmented(one), met) for one, met in AUGMENTATIONS],
+    *[("paug_key", reinforced(paug_json=packed({"param_aug": [BOX] * 3, key: "x"})), ODD) for key in OWN],
+    *[("array_name", reinforced(npz=npz(**TABLES, **{key: table(1)})), ODD) for key in ("image", "uid", "text")],
     ("emb_rows", reinforced(npz=npz(image_emb=table(2), text_emb=table(1), syn_text_emb=table(2))), "run"),
     ("emb_rows", reinforced(npz=npz(image_emb=table(3), text_emb=table(1), syn_text_emb=table(1))), "run"),
     ("emb_rows", reinforced("legacy", syn_json=packed({"syn_text": ["a"] * 5})), "run"),
@@ -173,6 +188,12 @@ def test_tokens_are_counted_as_the_tokenizer_does():
     assert traps(syn({"syn_text": [exactly.strip()]})) == []
     (told,) = problems("0001", syn({"syn_text": [f"{exactly}dog"]}))
     assert "78 CLIP tokens" in told.what
+
+
+def test_the_remedy_of_a_second_key_beside_legacy_embeddings_says_which_to_train_with():
+    two = packed({"syn_text_x": ["c", "d"], "syn_text": ["a", "b"]})
+    (told,) = [one for one in problems("0001", reinforced("legacy", syn_json=two)) if "2 keys" in one.what]
+    assert told.remedy.endswith("--dataset-reinforcement-syn-text-key-regex '^(syn_text)$'")
 
 
 def test_pth_of_float32_is_read_as_well():

@@ -28,10 +28,11 @@ from captioners.reinforcement import (
     Teacher,
     collate,
 )
+from captioners.reinforcement.embeddings import split, to_npz
 from captioners.reinforcement.sampling import choose
 from tests.images.pictures import encoded, jpeg, noise, quadrants
 from tests.reinforcement import reference
-from tests.reinforcement.trained import SYN, key_of, sample, write
+from tests.reinforcement.trained import SYN, key_of, sample, unit_rows, write
 
 OPERATIONS = list(T.RandAugment()._augmentation_space(31, (64, 64)))
 STUDENT = T.Compose(
@@ -254,6 +255,28 @@ def test_what_cannot_be_used_is_listed_and_training_goes_on(tmp_path):
     assert all(one.shard == "00000.tar" and "\n" not in one.error for one in batch.skipped)
     nothing = collate(batch.skipped)
     assert (nothing.keys, nothing.image, len(nothing.skipped)) == ([], None, 4)
+
+
+def other_width(at):
+    rows = {key: unit_rows(len(texts), at, width=6) for key, texts in SYN.items()}
+    return sample(at) | {"npz": to_npz(split(unit_rows(4, at, width=6), unit_rows(1, at, width=6), rows))}
+
+
+def test_embeddings_of_other_teachers_are_listed_and_do_not_stop_a_batch(tmp_path):
+    """By the first sample's width where config.json says no teachers, else by what it says: in any order the same."""
+    write(tmp_path, {"a": sample(0) | {"npz": b"?"}, "b": sample(1), "c": other_width(2), "d": sample(3)})
+    for _ in range(2):
+        found = dataset(tmp_path)
+        batch = collate([found[number] for number in (2, 3, 1, 0)])
+        assert batch.keys == ["d", "b"] and batch.image_emb.shape == (2, 8)
+        assert [(one.key, one.reason) for one in batch.skipped] == [("c", "emb_shape"), ("a", "unreadable_emb")]
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"teachers": [{"dim": 2}, {"dim": 4}]}))
+    found = dataset(tmp_path)
+    assert [type(found[number]) for number in range(4)] == [Skipped, Skipped, Example, Skipped]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"teachers": [{"dim": "4"}]}))
+    with pytest.raises(UserError, match=r"config\.json: is not .*each one's dim"):
+        dataset(tmp_path)
 
 
 @pytest.mark.parametrize("said", ["{", "{}", '{"rand_augment": {}}', "[]"])

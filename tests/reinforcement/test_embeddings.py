@@ -104,6 +104,8 @@ def test_legacy_holds_one_syn_key():
         legacy(IMAGES, TEXTS, SYN)
     with pytest.raises(UserError, match="none"):
         legacy(IMAGES, TEXTS, {})
+    with pytest.raises(UserError, match="the key syn_text alone, here are syn_text_coco"):
+        legacy(IMAGES, TEXTS, {"syn_text_coco": SYN["syn_text_coco"]})
 
 
 @pytest.mark.parametrize(
@@ -182,3 +184,39 @@ def test_a_bomb_is_not_unpacked(monkeypatch):
         assert read(name, write(ARRAYS))
         with pytest.raises(UserError, match="10,000 bytes when unpacked"):
             read(name, write({**flat, "text_emb": np.zeros((100, 30), np.float32)}))
+
+
+def deflated(data):
+    """A `.pth.gz` whose inner zip is packed as well."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(gzip.decompress(data))) as old, zipfile.ZipFile(file, "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry), zipfile.ZIP_DEFLATED)
+    return gzip.compress(file.getvalue())
+
+
+def bytes_as_numbers():
+    file = io.BytesIO()
+    np.savez_compressed(file, image_emb=np.zeros((90, 100), np.int8))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("0.pth.gz", saved({"image_emb": torch.zeros(1, 1, dtype=torch.bfloat16).expand(60, 60)})),
+        ("0.pth.gz", deflated(saved({"image_emb": torch.zeros(60, 60)}))),
+        ("0.npz", bytes_as_numbers()),
+    ],
+    ids=["stride of 0", "a zip in the gzip", "small numbers"],
+)
+def test_a_bomb_within_the_bomb_is_not_unpacked_either(name, data, monkeypatch):
+    assert read(name, data)["image_emb"].size >= 3600, "the control: nothing else is wrong with it"
+    monkeypatch.setattr(embeddings, "LARGEST", 10_000)
+    with pytest.raises(UserError, match="10,000 bytes when unpacked"):
+        read(name, data)
+
+
+def test_a_sparse_tensor_is_no_table():
+    with pytest.raises(UserError, match="sparse tensor"):
+        read("0.pth.gz", saved({"image_emb": torch.eye(3).to_sparse()}))

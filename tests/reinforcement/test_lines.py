@@ -72,6 +72,20 @@ def test_a_sample_comes_back_from_its_line():
     assert again["url.txt"] == members["url.txt"]
 
 
+def test_a_url_comes_through_wherever_it_stands():
+    """img2dataset has it in the json alone; where url.txt says another, both come back."""
+    about = json.dumps({"url": "https://a.org/1", "width": 3}).encode()
+    line = json.loads(to_line("0001", captioned(json=about, url_txt=None)))
+    assert (line["url"], line["width"]) == ("https://a.org/1", 3) and "cap_meta" not in line
+    line = json.loads(to_line("0001", captioned(json=about)))
+    assert line["url"] == "https://example.org/1.jpg" and line["cap_meta"] == {"url": "https://a.org/1"}
+    again, left = members_of({name: one for name, one in line.items() if name not in ("uid", "text", "image")})
+    assert again["url.txt"] == b"https://example.org/1.jpg"
+    assert left == {"url": "https://a.org/1", "width": 3}
+    same = json.dumps({"url": "https://example.org/1.jpg"}).encode()
+    assert "cap_meta" not in json.loads(to_line("0001", captioned(json=same)))
+
+
 def test_pickles_are_refused_in_one_line(tmp_path):
     file = written(tmp_path / "in.jsonl", line(1, image_emb=packed_as_theirs(table(3))), line(2))
     packed = data_pack(str(file), tmp_path / "out")

@@ -59,6 +59,7 @@ BAD = {
     "paug": {"paug.json": json.dumps({"param_aug": "[[1, 2, 3, 4]]"}).encode()},
     "no_emb": {"npz": None},
     "unreadable_emb": {"npz": sample(3)["npz"][:-40]},
+    "emb_shape": {"npz": to_npz(split(unit_rows(4, 1), unit_rows(1, 2, width=6), {"syn_text": unit_rows(3, 3)}))},
     "emb_rows": {
         "npz": to_npz(
             split(unit_rows(3, 1), unit_rows(1, 2), {"syn_text": unit_rows(3, 3), "syn_text_coco": unit_rows(2, 4)})
@@ -78,6 +79,13 @@ def test_each_trap_is_refused_under_the_name_that_verify_gives_it(trap):
     assert "\n" not in str(error.value)
     assert trap in {one.trap for one in problems("000003", members)}
     assert problems("000003", sample(3)) == []
+
+
+def test_half_of_a_character_is_told_as_verify_does():
+    members = sample(3) | {"syn.json": b'{"syn_text": ["a \\ud800", "b", "c"]}'}
+    with pytest.raises(BadSampleError, match="half of a character") as error:
+        parse("000003", members, RULE)
+    assert error.value.reason in {one.trap for one in problems("000003", members)}
 
 
 def test_another_trap_is_a_key_that_nothing_matches():

@@ -49,25 +49,52 @@ def test_the_pair_gives_what_the_captioned_shard_holds(sets):
     assert not found
 
 
-def test_the_plain_snippet_gives_the_same_without_this_package(sets, tmp_path):
-    shards, sidecars, _ = sets
+def snippet(shards, sidecars):
+    """What the snippet of the module's docstring gives, [key, captions, picture's size], in a process of its own."""
     text = sidecar.__doc__
     code = textwrap.dedent(text[text.index("    import json") :])
     code += """
 import sys
-for sample in captioned(sys.argv[1:3], sys.argv[3:]):
+files = sys.argv[1:]
+for sample in captioned(files[:len(files) // 2], files[len(files) // 2:]):
     print(json.dumps([sample["__key__"], json.loads(sample["syn.json"]), len(sample["jpg"])]))
 assert "captioners" not in sys.modules
 """
-    names = ("00/0.tar", "01/0.tar")
-    files = [str(folder / name) for folder in (shards, sidecars) for name in names]
+    files = [str(one) for one in (*shards, *sidecars)]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *files], check=True, capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-W", "ignore", "-c", code, *files],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=shards[0].parent,
     )
-    theirs = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_the_plain_snippet_gives_the_same_without_this_package(sets):
+    shards, sidecars, _ = sets
+    theirs, said = snippet(*([folder / name for name in ("00/0.tar", "01/0.tar")] for folder in (shards, sidecars)))
     ours = list(joined(str(shards), str(sidecars)))
-    assert len(ours) == 11
+    assert len(ours) == 11 and not said
     assert theirs == [[one.key, json.loads(one.members["syn.json"]), len(one.members["jpg"])] for one in ours]
+
+
+def test_the_plain_snippet_keeps_shards_of_equal_keys_apart(tmp_path):
+    shards, sidecars = ([tmp_path / f"{kind}{number}.tar" for number in range(2)] for kind in ("shard", "sidecar"))
+    for number, path in enumerate(shards):
+        write(path, {f"{key:03d}": {"jpg": b"x" * (3 * number + key + 1)} for key in range(3)})
+    for path, keys in zip(sidecars, ((0,), (1, 2)), strict=True):
+        write(
+            path,
+            {f"{key:03d}": {"syn.json": json.dumps({"syn_text": [f"{path.stem}-{key}"]}).encode()} for key in keys},
+        )
+    assert snippet(shards, sidecars)[0] == [
+        ["000", {"syn_text": ["sidecar0-0"]}, 1],
+        ["001", {"syn_text": ["sidecar1-1"]}, 5],
+        ["002", {"syn_text": ["sidecar1-2"]}, 6],
+    ]
+    write(shards[1], {"000": {"jpg": b"x"}})
+    assert "sidecar1.tar is not of" in snippet(shards, sidecars)[1]
 
 
 def test_what_does_not_fit_together_is_told(sets, tmp_path):

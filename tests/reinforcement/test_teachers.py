@@ -141,6 +141,16 @@ def test_what_cannot_be_opened_is_said_in_one_line(options, error, said):
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 700
 
 
+@pytest.mark.parametrize("data", [b"", b"no checkpoint", b"PK\x03\x04 a cut zip"])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_file_that_is_no_checkpoint_is_said_in_one_line(tmp_path, data, ending):
+    file = tmp_path / f"weights.{ending}"
+    file.write_bytes(data)
+    with pytest.raises(UserError, match="open_clip cannot open it") as raised:
+        open_teacher(TeacherOptions(name="RN50", pretrained=str(file)), CPU)
+    assert "\n" not in str(raised.value)
+
+
 def test_apples_weights_are_for_those_who_say_so():
     apple = TeacherOptions(name="hf-hub:apple/DFN2B-CLIP-ViT-L-14")
     assert "allow_noncommercial" in apple.refusal(False) and apple.refusal(True) is None

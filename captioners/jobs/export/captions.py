@@ -29,7 +29,7 @@ from captioners.reinforcement.contract import (
 )
 from captioners.reinforcement.contract_texts import problems_of_captions, read_object
 from captioners.reinforcement.members import problem_of_key, reserved
-from captioners.reinforcement.mend import safe_meta, to_json
+from captioners.reinforcement.mend import safe_meta, to_json, with_meta
 
 _UNFIT = re.compile(r"\W+")
 _NOTED: Mapping[str, str] = {
@@ -39,7 +39,8 @@ _NOTED: Mapping[str, str] = {
     "extension": "members are none of those that MobileCLIP's reader knows",
     "emb_missing": "samples have embeddings, but none of these captions: captioners reinforce adds them, or train with "
     "--dataset-reinforcement-syn-text-key-regex '^({before})$'",
-    "legacy_keys": "samples have embeddings in the legacy layout, which holds those of one captioner alone",
+    "legacy_keys": "samples have embeddings in the legacy layout, which holds those of one captioner alone: captioners "
+    "reinforce adds the others', or train with --dataset-reinforcement-syn-text-key-regex '^({before})$'",
 }
 """Trap -> how it is told, of those that do not keep a sample out of an export: they were there before, or are a cut."""
 
@@ -140,7 +141,7 @@ class Composer:
         notes: Counter[str] = Counter()
         members = self._kept(original, notes)
         members[SYN] = to_json({**before, **found})
-        members[META] = to_json(self._meta(original, rows, notes))
+        members[META] = self._meta(original, rows, notes)
         if original.image != IMAGE and self._recipe.image_names == IMAGE and IMAGE not in members:
             members[IMAGE] = members.pop(original.image)
         key = original.key.replace(".", "_")
@@ -161,7 +162,7 @@ class Composer:
                 ] += 1
         return {name: data for name, data in original.members.items() if name in known}
 
-    def _meta(self, original: Original, rows: Sequence[Mapping[str, Any]], notes: Counter[str]) -> dict[str, Any]:
+    def _meta(self, original: Original, rows: Sequence[Mapping[str, Any]], notes: Counter[str]) -> bytes:
         value: dict[str, Any] = {}
         if META in original.members:
             value = _object(f"{original.key}.{META}", original.members[META])
@@ -176,7 +177,7 @@ class Composer:
         ours["captioners"] = {**(others if isinstance(others, dict) else {}), **self._captioners}
         if "." in original.key:
             ours["source_key"] = original.key
-        return safe_meta(value, ours)
+        return with_meta(original.members.get(META), value, safe_meta(value, ours))
 
     @staticmethod
     def _judge(whole: Whole, found: Sequence[Problem], before: Sequence[str] = ()) -> None:

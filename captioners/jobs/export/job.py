@@ -10,6 +10,7 @@ as if it had not been killed.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def _write(
         def keep(finished: Mapping[str, int]) -> None:
             if finished:
                 left.flush()
+                os.fsync(left.fileno())  # before the state that counts on it
                 draft.keep(state, finished, left.tell())
                 noun = "samples" if task.recipe.captioned else "rows"
                 say("\n".join(f"{name}: {rows:,} {noun}" for name, rows in finished.items()))

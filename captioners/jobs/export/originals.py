@@ -10,7 +10,7 @@ from captioners.core.errors import NotFoundError, UserError
 from captioners.core.remote_file import RemotePath
 from captioners.core.run_dir import RunDir
 from captioners.data.grouping import Group, group_members
-from captioners.data.inputs import File, input_root, open_file, place
+from captioners.data.inputs import File, input_root, open_file, place, state
 from captioners.data.run_pictures import RunPictures
 from captioners.data.source import Sample, Unreadable
 from captioners.data.tar import Member, TarReader
@@ -49,7 +49,7 @@ class Originals:
             raise UserError(f"input: the run read {self._source.get('kind')} and no tar shards; leave it out")
 
     def open(self, shard: str) -> "TarShard | SampleShard":
-        """Open a shard. Raises UserError if it is not there any more, or has another size."""
+        """Open a shard. Raises UserError if it is gone or has changed: its size where it moved, else its time, too."""
         if not self._tars:
             return SampleShard(RunPictures(self._run).samples(shard))
         options = WebdatasetOptions.model_validate(self._source, strict=False)
@@ -60,7 +60,20 @@ class Originals:
             file = RemotePath(file.remote, file.path, frozen["size"], frozen["stamp"])
         elif not file.is_file():
             raise NotFoundError(f"{file}: is not there any more; say where the shards lie now: input=FOLDER")
+        else:
+            self._refuse_changed(file, frozen)
         return TarShard(file, options.image_key)
+
+    def _refuse_changed(self, file: File, frozen: Mapping[str, Any]) -> None:
+        size, stamp = state(file)
+        if size != frozen["size"]:
+            what, how = f"{frozen['size']:,} bytes then, {size:,} now", "bring the old file back"
+        elif self._moved is None and str(stamp) != frozen["stamp"]:
+            what = "another time of change"
+            how = "bring the old file back with its time (cp -p), or, if it is the same, say input=FOLDER"
+        else:
+            return
+        raise UserError(f"{file}: has changed since it was captioned ({what}); {how}")
 
 
 class TarShard:
@@ -137,13 +150,12 @@ def _of_sample(sample: Sample) -> Original:
         members, meta = members_of(sample.meta)
     except BadSampleError as error:
         raise UserError(f"{sample.name}: {error}") from None
-    url = meta.pop("url", None)
+    if URL not in members and isinstance(meta.get("url"), str):
+        members[URL] = meta.pop("url").encode()
     image = extension_of(sample.image) or "jpg"
     members[image] = sample.image
     if sample.captions:
         members[TEXT] = sample.captions[0].encode()
-    if isinstance(url, str):
-        members[URL] = url.encode()
     if len(sample.captions) > 1:
         meta.setdefault("captions", list(sample.captions))
     if meta:

@@ -55,8 +55,7 @@ class StoreDraft:
         for name, rows in finished.items():
             path = self.folder / name
             state.files.append(finished_file(name, path, rows))
-            self._place.write(name, path.read_bytes())
-            path.unlink()
+            self._place.take(name, path)
         if left_size > state.left_size:
             with (self.folder / LEFT_OUT).open("rb") as file:
                 file.seek(state.left_size)
@@ -72,7 +71,7 @@ class StoreDraft:
         """Send up what stands beside the data, the manifest last: from now on the export is there."""
         beside = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
         for path in sorted(beside, key=lambda path: path.name == MANIFEST):
-            self._place.write(path.relative_to(self.folder).as_posix(), path.read_bytes())
+            self._place.take(path.relative_to(self.folder).as_posix(), path)
         self.drop()
 
     def drop(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from captioners.core.errors import CaptionersError, UserError
+from captioners.core.errors import UserError
 from captioners.core.recipe import Recipe
 from captioners.jobs.plan.data import said
 from captioners.jobs.plan.rows import Plan, Row, Section
@@ -84,9 +84,9 @@ def width_of(teacher: TeacherOptions) -> int | None:
 
 
 def _data(recipe: ReinforceRecipe) -> Iterator[Row]:
-    """Return what the shards hold: counted where they are there, else for a user to say."""
+    """Return what the shards hold: counted where any are named, else for a user to say."""
     syn, count, size = {SYN_KEY: 5}, 0, 0
-    try:
+    if recipe.source.inputs:
         source = recipe.source.open()
         shards = source.shards()
         counts = [source.count(shard) for shard in shards[:1]] if shards else []
@@ -96,8 +96,6 @@ def _data(recipe: ReinforceRecipe) -> Iterator[Row]:
             size = sum(shard.size for shard in shards)
             count = sum(one or 0 for one in known) if None not in known else round(size * share)
             syn = captions_of(source, shards[0]) or syn
-    except CaptionersError:
-        count = 0
     number = sum(syn.values())
     if count:
         yield Row("images", count, count, "", "by the shards' sizes, and the samples of the first", "counted")

@@ -82,7 +82,7 @@ class ReinforceRecipe(Options):
     image_augmentation: ImageAugmentation = ImageAugmentation()
     """What they are drawn from."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """float32: `.npz`; bfloat16: `.pth.gz`."""
+    """float32: `.npz`; bfloat16: `.pth.gz`. On CUDA the teachers compute in it, too; on a CPU always in float32."""
     layout: Literal["split", "legacy"] = "split"
     """split: each key of captions has its own embeddings; legacy: DataCompDR's, for one key alone."""
     seed: int = Field(0, ge=0)
@@ -120,6 +120,18 @@ class ReinforceRecipe(Options):
     def _cost_has_a_price(self) -> "ReinforceRecipe":
         if self.max_cost is not None and self.price_per_gpu_hour is None:
             raise ValueError(f"max_cost {self.max_cost:g} needs to know what an hour costs; say price_per_gpu_hour")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_samples(self) -> "ReinforceRecipe":
+        # Every member of every sample goes on as it is, and the picture, its caption and the rest have fixed names.
+        plain = WebdatasetOptions(inputs=self.source.inputs)
+        for name in ("image_key", "caption_key", "keep", "uids"):
+            if getattr(self.source, name) != getattr(plain, name):
+                raise ValueError(
+                    f"source.{name} chooses of samples, and reinforce keeps all that whole samples have; leave it out, "
+                    "and choose when captioning"
+                )
         return self
 
     @property

@@ -8,7 +8,7 @@ from captioners.data.raw_samples import RawSample, raw_samples
 from captioners.data.source import Shard
 from captioners.data.webdataset_source import WebdatasetSource
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
-from captioners.reinforcement.contract import SYN, is_syn_key
+from captioners.reinforcement.contract import SYN, SYN_KEY, is_syn_key
 from captioners.reinforcement.contract_texts import read_object
 from captioners.reinforcement.sizes import added_bytes
 
@@ -38,7 +38,7 @@ def estimate(recipe: ReinforceRecipe, shards: Sequence[Shard], dims: Sequence[in
         captions, samples = captions_of(source, first), source.count(first)
     except CaptionersError:
         return None  # what is wrong with it is said in its turn
-    if not captions or not samples or (recipe.layout == "legacy" and len(captions) > 1):
+    if not captions or not samples or (recipe.layout == "legacy" and list(captions) != [SYN_KEY]):
         return None
     augmentation = recipe.image_augmentation.drawn_from()
     added = added_bytes(dims, recipe.n_aug, captions, recipe.dtype, recipe.layout, augmentation)
@@ -50,12 +50,16 @@ def estimate(recipe: ReinforceRecipe, shards: Sequence[Shard], dims: Sequence[in
 
 def captions_of(source: WebdatasetSource, shard: Shard) -> dict[str, int]:
     """Return how many captions the first sample of a shard has by key; none where no sample has any."""
+    raw = first_sample(source, shard)
+    found, _ = read_object(SYN, raw.members[SYN] if raw is not None else b"{}")
+    return {key: len(texts) for key, texts in found.items() if is_syn_key(key) and isinstance(texts, list)}
+
+
+def first_sample(source: WebdatasetSource, shard: Shard) -> RawSample | None:
+    """Return the first sample of a shard that has captions."""
     with source.open_shard(shard) as file:
-        for raw in raw_samples(file, shard.path):
-            if isinstance(raw, RawSample) and SYN in raw.members:
-                found, _ = read_object(SYN, raw.members[SYN])
-                return {key: len(texts) for key, texts in found.items() if is_syn_key(key) and isinstance(texts, list)}
-    return {}
+        raws = (raw for raw in raw_samples(file, shard.path) if isinstance(raw, RawSample))
+        return next((raw for raw in raws if SYN in raw.members), None)
 
 
 def _bytes(size: int) -> str:

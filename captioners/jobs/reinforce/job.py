@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from captioners.core import sums
 from captioners.core.entry import Counts
+from captioners.core.errors import UserError
 from captioners.core.leases import Leases
 from captioners.core.progress import Progress
 from captioners.core.run_dir import RunDir
@@ -27,7 +28,7 @@ from captioners.jobs.recipes.reinforce import ReinforceRecipe
 from captioners.jobs.reinforce.estimate import estimate
 from captioners.jobs.reinforce.setup import Started, start
 from captioners.jobs.reinforce.station import Station
-from captioners.jobs.reinforce.worker import Setting, Task, work
+from captioners.jobs.reinforce.worker import RENEWED, Setting, Task, work
 from captioners.reinforcement.set_files import INFO, set_files
 
 LEFT_OUT = "left_out.jsonl"
@@ -49,6 +50,8 @@ class ReinforceRun:
     """Bytes of all stored shards, where they lie on this machine."""
     reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many samples were left out for it, and an example."""
+    renewed: int = 0
+    """Stored embeddings that gave way, for their captions are other ones now."""
     quarantined: float = 0.0
     """Share of samples that were left out, or of shards with a fault, whichever is larger."""
     failed: list[Failed] = field(default_factory=list)
@@ -136,10 +139,15 @@ def _finished(started: Started, progress: Progress) -> ReinforceRun:
     found.counts = sums.by_layer(table).get(REINFORCED, Counts())
     for lost in sums.quarantine(table):
         found.reasons[lost.reason] = lost.count, run.example(lost.unit, lost.reason)
+    found.renewed = int(sums.tally(table, "flags").sums().get(RENEWED, 0))
     found.quarantined = max(sums.lost_shares(table))
     found.failed = failed_units(run)
     local = run.place.local
     if local is not None:
+        if gone := next((entry.file for entry in entries if entry.file and not (local / entry.file).is_file()), None):
+            raise UserError(
+                f"{local / gone} is gone, which this run had finished; captioners verify {run.url} says more"
+            )
         found.written = sum((local / entry.file).stat().st_size for entry in entries if entry.file)
     return found
 

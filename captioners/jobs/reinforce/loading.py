@@ -13,13 +13,20 @@ _CUDA_BATCH, _CPU_BATCH = 256, 16
 
 
 def load(recipe: ReinforceRecipe, batch: int, rank: int = 0) -> Ensemble:
-    """Load the recipe's teachers; raise UserError or NotFoundError if one cannot be had."""
+    """Load the recipe's teachers, to compute on CUDA in the type that is stored.
+
+    Raises UserError or NotFoundError if one cannot be had.
+    """
     import torch
 
     device = device_named(recipe.device)
     if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
         device = torch.device("cuda", rank % torch.cuda.device_count())
-    return Ensemble([open_teacher(options, device) for options in recipe.teachers], batch)
+    bfloat16 = recipe.dtype == "bfloat16"
+    if device.type == "cuda" and not bfloat16:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    return Ensemble([open_teacher(options, device, bfloat16) for options in recipe.teachers], batch)
 
 
 def batch_of(recipe: ReinforceRecipe) -> int:
@@ -28,9 +35,10 @@ def batch_of(recipe: ReinforceRecipe) -> int:
 
 
 def meaning_of(teacher: Teacher) -> dict[str, Any]:
-    """Return what changes a teacher's embeddings: weights, input, tokens; not its name, and not its scale."""
+    """Return what changes a teacher's embeddings: weights, modules, input, tokens; not its name, and not its scale."""
     return {
         "weights": weights_digest(teacher.model.state_dict()),
+        "architecture": teacher.architecture_digest,
         "preprocess": teacher.preprocess.digest,
         "tokens": teacher.tokens_digest,
         "dim": teacher.dim,

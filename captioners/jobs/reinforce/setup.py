@@ -1,13 +1,14 @@
 """Before a run of `reinforce` starts: what can be refused is refused, the layer is claimed, the shards are frozen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from captioners.core import layers
-from captioners.core.errors import UserError
+from captioners.core.errors import CaptionersError, UserError
 from captioners.core.layers import Layer
 from captioners.core.recipe import resolved
 from captioners.core.run_dir import RunDir
@@ -15,12 +16,16 @@ from captioners.core.shard_files import REINFORCED, SHARDS
 from captioners.data import run_start
 from captioners.data.source import Shard
 from captioners.jobs.recipes.reinforce import ReinforceRecipe
+from captioners.jobs.reinforce.estimate import first_sample
 from captioners.jobs.reinforce.loading import batch_of, load, meaning_of
 from captioners.reinforcement.augmentation import as_config
+from captioners.reinforcement.contract import AUG, AUG_KEY, SYN, is_syn_key
+from captioners.reinforcement.contract_texts import read_object
+from captioners.reinforcement.embeddings import refuse_legacy
 from captioners.reinforcement.set_files import CONFIG, wrapped_config
 from captioners.reinforcement.teachers import Ensemble
 
-SEMANTICS = 1
+SEMANTICS = 2
 """Raised when what is written of the same input changes."""
 
 
@@ -41,12 +46,14 @@ def start(recipe: ReinforceRecipe, name: str, say: Callable[[str], None]) -> Sta
     """Refuse what cannot be done; then claim the layer, freeze the inputs, write recipe and config.json.
 
     Raises:
-        UserError: a teacher, a licence, the output, the inputs, or shards here that were made otherwise.
+        UserError: a teacher, a licence, the output, the inputs, what their first sample has, or shards here that were
+            made otherwise.
     """
     check_teachers(recipe)
     run = RunDir(recipe.output or str(Path("runs") / f"{name}-{run_start.identity(recipe.source, recipe.seed)}"))
     run_start.check_output(recipe.source, run)
-    run_start.shards_of(run, recipe.source)  # what is wrong with them is said before a teacher is loaded
+    shards, _ = run_start.shards_of(run, recipe.source)  # what is wrong with them is said before a teacher is loaded
+    check_first(recipe, shards)
     say(f"loading {', '.join(teacher.called for teacher in recipe.teachers)}")
     ensemble = load(recipe, batch_of(recipe))
     layer = layer_of(recipe, ensemble)
@@ -76,6 +83,24 @@ def check_teachers(recipe: ReinforceRecipe) -> None:
     for teacher in recipe.teachers:
         if refused := teacher.refusal(recipe.allow_noncommercial):
             raise UserError(refused)
+
+
+def check_first(recipe: ReinforceRecipe, shards: Sequence[Shard]) -> None:
+    """Raise UserError if the first sample's captions do not fit the layout, or its augmentations not `n_aug`."""
+    raw = None
+    with suppress(CaptionersError):  # what is wrong with the shard is said in its turn
+        raw = first_sample(recipe.source.open(), shards[0]) if shards else None
+    if raw is None:
+        return
+    captions, _ = read_object(SYN, raw.members[SYN])
+    if recipe.layout == "legacy" and (keys := [key for key in captions if is_syn_key(key)]):
+        refuse_legacy(keys)
+    drawn = read_object(AUG, raw.members.get(AUG, b"{}"))[0].get(AUG_KEY)
+    if isinstance(drawn, list) and len(drawn) != recipe.n_aug:
+        raise UserError(
+            f"n_aug {recipe.n_aug}: {raw.name} has {len(drawn)} augmentations, which stay as they are embedded; say "
+            f"n_aug={len(drawn)}, or take paug.json and embeddings out of the shards to have all made anew"
+        )
 
 
 def layer_of(recipe: ReinforceRecipe, ensemble: Ensemble) -> Layer:

@@ -37,6 +37,8 @@ class Reinforced:
 
     key: str
     members: dict[str, bytes]
+    renewed: int
+    """Stored embeddings that gave way to those of its captions as they are now."""
 
 
 @dataclass
@@ -108,10 +110,10 @@ class ShardStream:
             return given
         one, images, texts = given
         try:
-            members = samples.finish(one, images, texts, self.recipe, self.ensemble.dims)
+            found = samples.finish(one, images, texts, self.recipe, self.ensemble.dims)
         except UnfitError as error:
             return samples.unfit(one.raw, error)
-        return Reinforced(one.raw.key, members)
+        return Reinforced(one.raw.key, found.members, found.renewed)
 
     def _waited(self, found: Iterator[T]) -> Iterator[T]:
         """Yield the same, counting the time until each comes as waiting."""

@@ -37,6 +37,8 @@ from captioners.reinforcement.teachers import Ensemble
 
 _TELL_EVERY_S = 0.5
 _EXAMPLES = 5
+RENEWED = "renewed"
+"""In an entry's flags: rows that were embedded already, of captions that are other ones now."""
 
 Task = TaskOf[Shard]
 
@@ -63,7 +65,7 @@ def work(
     """Reinforce the shards of the tasks.
 
     Raises:
-        UserError: the layout cannot hold the captions, or a shard is gone. InterruptedRunError: the machine failed, not
+        UserError: a shard is gone. InterruptedRunError: the machine failed, not
             the data, or the budget is spent: the same command continues.
     """
     recipe, station = setting.recipe, setting.station
@@ -121,18 +123,18 @@ class Worker:
         with _drafts(self._run.place.local) as folder:
             draft = folder / f".{uuid.uuid4().hex}.tar"
             quarantined: list[dict[str, Any]] = []
-            embedded = 0
+            embedded = renewed = 0
             with self._source.open_shard(shard) as file, TarWriter(draft) as tar:
                 for one in self._stream.run(raw_samples(file, shard.path)):
                     if isinstance(one, Reinforced):
                         tar.add(one.key, one.members)
-                        embedded += 1
+                        embedded, renewed = embedded + 1, renewed + one.renewed
                     else:
                         quarantined.append(one)
                     if time.monotonic() - self._told > _TELL_EVERY_S:
                         self._tell_progress(seconds)
             self._tell_progress(seconds)
-            entry = self._entry(shard, embedded, quarantined, seconds)
+            entry = self._entry(shard, embedded, renewed, quarantined, seconds)
             stored = commit_shard(self._run, entry, draft if embedded else None, quarantined)
             draft.unlink(missing_ok=True)
         if stored is not None:
@@ -140,7 +142,12 @@ class Worker:
             self._tell(Stored(stored, tuple(quarantined[:_EXAMPLES])))
 
     def _entry(
-        self, shard: Shard, embedded: int, quarantined: list[dict[str, Any]], seconds: dict[str, float]
+        self,
+        shard: Shard,
+        embedded: int,
+        renewed: int,
+        quarantined: list[dict[str, Any]],
+        seconds: dict[str, float],
     ) -> Entry:
         lost = sum(bool(record["key"]) for record in quarantined)  # without a key, it is the shard's own fault
         counts = Counts(read=embedded + lost, captioned=embedded, quarantined=lost, rows=embedded)
@@ -157,6 +164,7 @@ class Worker:
             file="",
             digest="",
             reasons=dict(sorted(Counter(str(record["reason"]) for record in quarantined).items())),
+            flags={RENEWED: renewed} if renewed else {},
             seconds={name: round(spent, 3) for name, spent in seconds.items()},
             environment=self._environment,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
