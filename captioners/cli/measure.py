@@ -1,6 +1,7 @@
 """`captioners measure`: lay caption sets side by side, or score a run's captions one by one."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +53,10 @@ def command(
         Path(json_file).write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if parquet is not None:
         found.write_parquet(parquet)
-    more = [] if everything else [f"captioners measure {' '.join(what)} --all"]
+    given = [
+        word for name, said in (("references", references), ("clip", clip)) if said for word in (f"--{name}", said)
+    ]
+    more = [] if everything else [shlex.join(["captioners", "measure", *what, *given, "--all"])]
     done(None, *more, f"captioners report {runs[0]}")
 
 

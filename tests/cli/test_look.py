@@ -166,6 +166,13 @@ def test_a_listed_source_says_in_words_what_its_keys_take(captioners):
     assert "captioners." not in out, "no name of a class"
 
 
+def test_a_listed_metric_says_whether_it_is_measured_by_default_and_what_it_needs(captioners):
+    _, out, _ = captioners("list", "metrics")
+    assert "\nSelf-CIDEr * " in out and "\nLSA diversity  " in out and "*: the default bundle" in out
+    assert captioners("list", "metrics", "LSA diversity")[1].rstrip().endswith("by default: with --all")
+    assert "needs: several captioners\nby default: yes" in captioners("list", "metrics", "Vendi beta")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

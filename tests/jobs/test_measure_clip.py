@@ -15,7 +15,7 @@ from captioners.images.decode import read_image
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
 from captioners.kinds.scorer import open_scorer
 from captioners.metrics.alignment import PREFIX, clip_score, ref_clip_score, retrieved
-from tests.jobs.drawn_runs import SEED, drawn_run, scene_of, voice
+from tests.jobs.drawn_runs import SEED, drawn_run, says, scene_of, voice
 from tests.kinds.test_scorer import write_clip
 
 
@@ -118,3 +118,11 @@ def test_pictures_that_are_gone_have_no_score(tmp_path, clip):
     found = measure_sets([CaptionSet("short", (Part(run.url, "short"),))], MeasureOptions(workers=1, clip=clip))
     cells = found.rows[0].cells
     assert (cells["CLIPScore"].interval.count, cells["Div-1"].interval.count) == (3, 4)
+
+
+def test_one_caption_for_all_images_has_no_relative_distance(tmp_path, clip):
+    run = drawn_run(tmp_path / "run", {"one": says(["a red circle here", "a red circle here"])}, count=4, part=4)
+    cells = measure_sets(sets_of_run(run.url), MeasureOptions(workers=1, clip=clip, all_metrics=True)).rows[0].cells
+    assert cells["embedding distance"].interval.value == pytest.approx(0, abs=1e-6)
+    assert cells["relative embedding distance"].why == "undefined for every image"
+    assert cells["self-retrieval R@1 of 4"].interval.value <= 0.25

@@ -147,9 +147,8 @@ def test_what_is_not_measured_is_told_with_its_reason(run):
     table = measure_sets([one(run, "greedy")], HERE)
     assert table.rows[0].cells["CIDEr-D"].why == "needs --references SOURCE"
     assert table.rows[0].cells["CLIPScore"].why == "needs --clip NAME"
-    assert any(
-        note.startswith("not measured: CLIPScore, ") and note.endswith("needs --clip NAME") for note in table.notes
-    )
+    assert "not measured: relative embedding distance, CLIPScore: needs --clip NAME" in table.notes
+    assert "not measured: RefCLIPScore: needs --clip NAME and --references SOURCE" in table.notes
     text = table.as_text()
     assert not any(line.startswith("CIDEr-D") for line in text.splitlines())
     assert table.as_json()["rows"][0]["cells"]["CIDEr-D"] == {"value": None, "why": "needs --references SOURCE"}
@@ -172,6 +171,17 @@ def test_what_is_measured_stays_and_a_run_that_went_on_has_little_to_do(tmp_path
     assert {path: time for path, time in after.items() if path in before} == before
     new = {path.name.split(".")[1] for path in after if path not in before and path.suffix in (".parquet", ".npz")}
     assert new == {"00000016"}
+
+
+def test_a_damaged_file_is_told(tmp_path):
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 2)}, count=8)
+    measure_sets([one(run, "short")], HERE)
+    [damaged] = Path(run.url, "measures/within").rglob("*.parquet")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(
+        UserError, match=rf"{damaged.parent}: holds a damaged file; remove this folder and measure again"
+    ):
+        measure_sets([one(run, "short")], HERE)
 
 
 def test_stopped_it_goes_on_and_finds_the_same(tmp_path, monkeypatch):
@@ -266,6 +276,8 @@ def test_members_in_effect_are_one_for_twins_and_two_for_strangers(tmp_path):
         for at, m in enumerate((twins, strangers))
     ]
     assert found == pytest.approx([1, 2])
+    alone = measure_sets(sets_of_run(str(tmp_path / "0")), HERE).rows[0]
+    assert alone.cells["Vendi beta"].why == "one member"
 
 
 def test_the_command(run, tmp_path, capsys):
@@ -273,7 +285,8 @@ def test_the_command(run, tmp_path, capsys):
     arguments = [run.url, "workers=1", "--references", "own", "--json", str(target), "--parquet", str(table)]
     assert command(["measure", *arguments]) == 0
     said = capsys.readouterr().out
-    assert "not measured: CLIPScore" in said and "Self-CIDEr" in said
+    assert "not measured: relative embedding distance, CLIPScore, RefCLIPScore: needs --clip NAME" in said
+    assert f"next:    captioners measure {run.url} workers=1 --references own --all" in said
     found = json.loads(target.read_text())
     assert [row["name"] for row in found["rows"]] == ["detailed", "greedy", "short", "all members"]
     assert found["stamp"]["tokenizer"] == "ptb-like-2" and found["stamp"]["m"] == 2

@@ -22,6 +22,9 @@ from captioners.metrics.rarefaction import subsets
 from captioners.metrics.retrieval import best_of
 from captioners.metrics.vendi import VENDI_TEXT
 
+_LEAST = 1e-6
+"""A distance below it is rounding."""
+
 
 @dataclass(frozen=True)
 class ClipGauge:
@@ -50,7 +53,8 @@ class ClipGauge:
             Shown(CLIP_SCORE, ("clip_score",)),
             *with_references,
             Shown(BEST_CLIP_SCORE, ("best_clip_score",)),
-            Shown(RELATIVE_DISTANCE, ("distance",), scale=1 / self.random),
+            # A captioner that says one thing of all images has no distance to be a share of.
+            Shown(RELATIVE_DISTANCE, ("distance",), scale=1 / self.random if self.random > _LEAST else np.nan),
             Shown(DISTANCE, ("distance",)),
             Shown(VENDI_TEXT, ("vendi",)),
         )

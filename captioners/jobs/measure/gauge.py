@@ -108,6 +108,11 @@ class Shelf:
         told = json.dumps({**about, "members": None}, sort_keys=True)  # members only for people
         self._folder = f"measures/{slug(gauge.name)}/{sha256(told.encode()).hexdigest()[:16]}"
 
+    @property
+    def where(self) -> str:
+        """Where they are."""
+        return self.place.at(self._folder)
+
     def file(self, group: Group) -> str:
         """Return the name of a group's file."""
         return f"{self._folder}/{slug(group.shard)}.{group.start:08d}.{group.digest[:16]}.{self._ending}"

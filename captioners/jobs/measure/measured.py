@@ -132,7 +132,16 @@ class Measured:
         return [one for one in shown if self.options.all_metrics or one.metric.name in BUNDLE]
 
     def _table(self, number: int, gauge: Gauge) -> "pyarrow.Table":
-        table = from_parquet(self._files(number, gauge))
+        import pyarrow as pa
+
+        try:
+            table = from_parquet(self._files(number, gauge))
+        except (pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise  # the disk, not the file
+            raise UserError(
+                f"{Shelf(self.opened[number], gauge).where}: holds a damaged file; remove this folder and measure again"
+            ) from None
         return table if self._only is None else table.filter(np.isin(ids_of(table), self._only))
 
     def _files(self, number: int, gauge: Gauge) -> Iterator[bytes]:

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from captioners.data.caption_sets import CaptionSet
+from captioners.core.stopping import resumable, stoppable
+from captioners.data.caption_sets import CaptionSet, OpenSet
 from captioners.jobs.measure.cell import intervals
 from captioners.jobs.measure.cells import Cell, MeasureRow, MeasureTable
 from captioners.jobs.measure.gauge import IMAGE, Ids, Numbers, column, ids_of
 from captioners.jobs.measure.measured import Measured
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.across_set import BUDGET, AcrossSet
-from captioners.metrics.alignment import CLIP_SCORE, REF_CLIP_SCORE, SELF_RETRIEVAL
+from captioners.metrics.alignment import REF_CLIP_SCORE
 from captioners.metrics.diversity import LENGTH
 from captioners.metrics.intervals import Interval
 from captioners.metrics.metric import Metric
-from captioners.metrics.references import BLEU_4, CIDER_D, ROUGE_L
+from captioners.metrics.registry import REGISTRY
+from captioners.metrics.vendi import ALPHA, BETA, GAMMA
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,10 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "MeasureOptions", "MeasureRow", "MeasureTable", "measure_sets"]
 
 _ONE = "one caption an image"
-_NEEDS: Mapping[str, tuple[Metric, ...]] = {
-    "--references SOURCE": (CIDER_D, BLEU_4, ROUGE_L),
-    "--clip NAME": (CLIP_SCORE, REF_CLIP_SCORE, SELF_RETRIEVAL),
-}
+_SEVERAL = (BETA, ALPHA, GAMMA)
+_CLIP, _REFERENCES = "--clip NAME", "--references SOURCE"
 
 Cells = dict[Metric, Cell]
 
@@ -50,16 +50,18 @@ def measure_sets(
             image tower of a captioner it would judge, references or a judge that cannot be had.
         InterruptedRunError: stopped; what is measured stays, and the same call goes on.
     """
-    measured = Measured(sets, options, say)
-    measured.measure()
-    numbers = range(len(sets))
+    with resumable(lambda: "stopped; what is measured stays. Run the same command again to go on"), stoppable():
+        measured = Measured(sets, options, say)
+        measured.measure()
+        return _table(measured)
+
+
+def _table(measured: Measured) -> MeasureTable:
+    numbers = range(len(measured.opened))
     cells = [_cells(measured, number) for number in numbers]
     for row, more in zip(cells, _across(measured), strict=True):
         row.update(more)
-    lacking: dict[Metric, str] = (
-        {} if options.references else dict.fromkeys(_NEEDS["--references SOURCE"], "needs --references SOURCE")
-    )
-    lacking |= {} if options.clip else dict.fromkeys(_NEEDS["--clip NAME"], "needs --clip NAME")
+    lacking = _lacking(measured.options)
     # The row that has most says the order.
     known = (metric for row in sorted(cells, key=len, reverse=True) for metric in row)
     metrics = tuple(dict.fromkeys([*known, *lacking]))
@@ -68,7 +70,7 @@ def measure_sets(
             name=one.name,
             m=one.m,
             images=measured.count(number),
-            cells={metric.name: cells[number].get(metric) or _none(lacking.get(metric)) for metric in metrics},
+            cells={metric.name: cells[number].get(metric) or _none(_why(metric, one, lacking)) for metric in metrics},
         )
         for number, one in enumerate(measured.opened)
     )
@@ -81,8 +83,27 @@ def measure_sets(
     )
 
 
-def _none(why: str | None) -> Cell:
-    return Cell(interval=None, why=why or "not known of these images")
+def _lacking(options: MeasureOptions) -> dict[Metric, str]:
+    """Return what else would be in the table, and what it needs."""
+    found = {}
+    for one in REGISTRY.values():
+        needs = {"CLIP": [_CLIP], "text encoder": [_CLIP], "references": [_REFERENCES]}.get(one.needs, [])
+        needs = [_CLIP, _REFERENCES] if one.metric == REF_CLIP_SCORE else needs
+        given = [*([_CLIP] if options.clip else []), *([_REFERENCES] if options.references else [])]
+        missing = [need for need in needs if need not in given]
+        if one.bundle and missing:
+            found[one.metric] = f"needs {' and '.join(missing)}"
+    return found
+
+
+def _why(metric: Metric, one: OpenSet, lacking: Mapping[Metric, str]) -> str:
+    if metric in _SEVERAL and len(one.parts) == 1:
+        return "one member"
+    return lacking.get(metric, "not known of these images")
+
+
+def _none(why: str) -> Cell:
+    return Cell(interval=None, why=why)
 
 
 def _cells(measured: Measured, number: int) -> Cells:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from captioners.core.stopping import resumable, stoppable
 from captioners.data.caption_sets import CaptionSet, Group, OpenSet
 from captioners.executors.local import run_tasks
 from captioners.jobs.measure.gauge import Gauge, Shelf
@@ -43,7 +42,7 @@ def measure_groups(
     """Measure every group by every gauge, but for what lies there already.
 
     Raises:
-        InterruptedRunError: stopped; the same call goes on. UserError: as gauges do.
+        InterruptedRunError: workers died again and again. UserError: as gauges do.
     """
     tasks = []
     for number, (one, gauges) in enumerate(zip(opened, setting.gauges, strict=True)):
@@ -65,8 +64,7 @@ def measure_groups(
             say(f"{done:,} of {len(tasks):,} groups measured")
 
     several = workers if len(tasks) >= _FEW else 1
-    with resumable(lambda: "stopped; what is measured stays. Run the same command again to go on"), stoppable():
-        run_tasks(work, setting, tasks, workers=several, finished=finished, notice=say)
+    run_tasks(work, setting, tasks, workers=several, finished=finished, notice=say)
 
 
 def work(
