@@ -54,19 +54,20 @@ def command(
     named = what or []
     if votes:
         _count([*votes, *(given for given in named if given.endswith(".json"))], out)
+    elif to is not None and len(named) != 1:
+        raise UserError(f"--to {to} is for an ablation; name one: captioners report ABLATION --to {to}")
     elif len(named) == 2:
         _compare(named, data, out, images, not no_images, blind, scorer, seed)
-    elif len(named) == 1 and _published(named[0], to, out):
-        return
     elif len(named) != 1:
         raise UserError(f"{len(named)} names were given; report takes one run, or two captioners A B")
     elif data is not None or scorer is not None or blind:
         raise UserError("--data, --scorer and --blind are for two captioners; name both: captioners report A B")
-    else:
+    elif not _published(named[0], to, out):
         _report(named[0], out, images, no_images, seed)
 
 
 def _published(given: str, to: str | None, out: Path | None) -> bool:
+    """Write what is asked for of an ablation, and return whether that is what was named."""
     from captioners.jobs.publish.job import ablation_of, publish
 
     if to is None and ablation_of(given) is None:

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from captioners.report.ablation import Ablation, Arm, Better, Cell, Contrast
+from captioners.report.ablation import Ablation, Arm, Better, Cell, Contrast, Group
 
 DASH = "–"
 MINUS = "−"
+_ORDER: tuple[Group, ...] = ("truth", "length", "within an image", "across captioners", "quality", "across the set")
+"""Of columns: what is true and how long it is stand before diversity, which means nothing without them."""
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -83,7 +85,10 @@ def table(found: Ablation, *, every: bool = True) -> Table:
     has a number of is none of the few.
     """
     few = {column.name for column in found.columns if column.default and _is_measured(found, column.name)}
-    columns = [column for column in found.columns if every or column.name in few]
+    columns = sorted(
+        (column for column in found.columns if every or column.name in few),
+        key=lambda column: _ORDER.index(column.group),
+    )
     weights = distillations(found)
     task = primary_task(found)
     unit = "%" if found.task_unit == "share" else found.task_unit
@@ -100,6 +105,11 @@ def table(found: Ablation, *, every: bool = True) -> Table:
         for column in columns
     ]
     letters: dict[str, str] = {}
+    # Those that are shown first, so that their letters follow each other.
+    for arm in found.arms:
+        for column in columns:
+            if column.name in few:
+                shown_cell(arm.cells.get(column.name), column.unit, letters)
     rows = []
     for number, arm in enumerate(found.arms, 1):
         cells = [Shown(text=DASH if arm.m is None else str(arm.m), value=arm.m)]

@@ -41,3 +41,12 @@ def test_a_form_that_is_none_and_a_run_that_is_no_ablation_are_named(captioners)
     code, _, err = captioners("report", "other", "--to", "csv")
     assert code == 1
     assert "other: no ablation is there" in err
+
+
+def test_what_is_not_for_an_ablation_is_refused_and_not_passed_over(captioners):
+    code, _, err = captioners("report", "one", "other", "--to", "latex")
+    assert code == 1
+    assert "--to latex is for an ablation" in err
+    code, _, err = captioners("report", "small", "--blind")
+    assert code == 1
+    assert "are for two captioners" in err

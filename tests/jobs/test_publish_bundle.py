@@ -3,6 +3,7 @@
 import json
 import shutil
 from hashlib import sha256
+from itertools import combinations, pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,8 @@ from captioners.jobs.publish.check import check_bundle
 from captioners.jobs.publish.job import publish
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.metrics.contrasts import Declared, contrasts
+from captioners.metrics.tokens import split_all
+from captioners.report.ablation import read_ablation
 from tests.kinds.test_scorer import write_clip
 
 RECIPE = {
@@ -38,6 +41,7 @@ RECIPE = {
                 {"captioner": "demo", "draws": 1, "decoding": {"top_k": 9, "min_tokens": 1, "max_tokens": 12}},
             ]
         },
+        "five": {"members": [{"captioner": "demo", "draws": 5}]},
         "lost": {"members": [{"captioner": "gone", "draws": 2}]},
     },
     "decoding": {"top_p": 0.9, "min_tokens": 1, "max_tokens": 12},
@@ -96,16 +100,35 @@ def alter(file, old, new):
 def test_everything_is_made_again_to_the_last_digit_and_without_pictures(bundle):
     found = check_bundle(bundle)
     assert found.wrong == []
-    assert found.rows == 3
+    assert found.rows == 4
     assert found.numbers > 300
     names = {file.name.rsplit(".", 1)[-1] for file in bundle.rglob("*") if file.is_file()}
     assert names <= {"json", "jsonl", "yaml", "parquet", "npz"}  # no picture, no weights
     assert not list(bundle.glob("captions/measures/within/*"))
 
 
+def test_diversity_is_compared_at_one_number_of_captions_and_the_cell_says_so(whole):
+    """The oracle: Div-2 of every three of five captions, image by image. Once, five stood beside three."""
+    found = read_ablation((whole / "ablation.json").read_bytes())
+    five = next(arm for arm in found.arms if arm.name == "five")
+    told = {}
+    for row in RunDir(whole / "captions").captions().to_pylist():
+        if "top_p" in row["member"]:
+            told.setdefault(row["key"], []).append(split_all([row["text"]])[0])
+
+    def div_2(captions):
+        return len({pair for words in captions for pair in pairwise(words)}) / sum(map(len, captions))
+
+    means = [sum(map(div_2, some)) / len(some) for some in (list(combinations(said, 3)) for said in told.values())]
+    assert five.cells["Div-2"].why == "at 3 of 5 captions"
+    assert five.cells["Div-2"].value == pytest.approx(sum(means) / len(means))
+    assert five.cells["facts told"].why == ""  # what is told is told by all five
+    assert next(arm for arm in found.arms if arm.name == "three").cells["Div-2"].why == ""
+
+
 def test_the_captions_are_parquet_that_anybody_reads(bundle):
     rows = pa.concat_tables([pq.read_table(file) for file in bundle.glob("captions/layers/*/*.parquet")])
-    assert rows.num_rows == 8 * (3 + 1)
+    assert rows.num_rows == 8 * (5 + 1)
     (file,) = (bundle / "captions" / "told").glob("*.parquet")
     told = pq.read_table(file).to_pylist()
     assert len(told) == 8
@@ -199,7 +222,7 @@ def test_references_of_another_source_are_refused(whole, tmp_path):
 
 def test_the_command_says_how_it_went_by_its_code(bundle, capsys):
     assert captioners(["ablate", str(bundle), "--check"]) == 0
-    assert "3 arms made again, all of their" in capsys.readouterr().out
+    assert "4 arms made again, all of their" in capsys.readouterr().out
     alter(bundle / "probe" / "results.jsonl", '"value": 0.375', '"value": 0.5')
     assert captioners(["ablate", str(bundle), "--check"]) == 2
     said = capsys.readouterr().err
@@ -213,11 +236,11 @@ def test_what_a_model_measured_is_taken_image_by_image_and_no_model_is_opened(tm
     clip, _ = write_clip(tmp_path / "clip")
     out = tmp_path / "it"
     measure = {"clip": f"local-dir:{clip}", "references": "own", "all_metrics": True, "workers": 1}
-    recipe = options_from(
-        AblateRecipe, {**RECIPE, "measure": measure, "probe": None, "declare": {}, "output": str(out)}
-    )
+    changes = {"arms": {"two": {"members": [{"captioner": "demo", "draws": 2}]}}, "probe": None, "declare": {}}
+    source = {**RECIPE["source"], "count": 4}
+    recipe = options_from(AblateRecipe, {**RECIPE, **changes, "source": source, "measure": measure, "output": str(out)})
     made = job.ablate(recipe).ablation
-    assert made.arms[1].cells["CLIPScore"].value is not None
+    assert made.arms[0].cells["CLIPScore"].value is not None
     publish(out, "bundle")
     shutil.rmtree(clip)
 

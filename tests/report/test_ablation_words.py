@@ -101,6 +101,8 @@ def test_each_reason_is_one_footnote_and_those_of_hidden_columns_are_marked():
     few = table(an_ablation(), every=False)
     assert [note.why for note in few.footnotes] == ["one caption an image has no diversity"]
     assert {len(row.cells) for row in few.rows} == {len(few.heads)}
+    names = [head.name for head in few.heads]
+    assert names.index("claims true") < names.index("length") < names.index("Div-2")
 
 
 def test_a_footnote_may_stand_at_a_number():

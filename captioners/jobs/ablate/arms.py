@@ -1,6 +1,7 @@
 """The arms of an ablation at work: what each has come to, measured, and written down from the first one on."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -115,8 +116,10 @@ class Arms:
             self.write()
         several = [one for name, one in sets.items() if self._progress[name].row.m > 1]
         if len({self._progress[one.name].row.m for one in several}) > 1:
-            for measured in self._together(several, "at one number of captions").rows:
-                self._progress[measured.name].equal = measured
+            table = self._together(several, "at one number of captions")
+            for measured in table.rows:
+                # A row says how many captions its set has; what is compared, the stamp.
+                self._progress[measured.name].equal = replace(measured, m=min(measured.m, table.stamp["m"]))
         self._between(sets)
         if self._recipe.budget is not None:
             self._mix(self._recipe.budget)

@@ -90,7 +90,7 @@ def _altered_files(folder: Path) -> Iterator[str]:
 
 
 def _made_again(copy: Path, claimed: Ablation, say: Say) -> Ablation:
-    recipe = read_options(AblateRecipe, copy / own.RECIPE).model_copy(update={"gallery": 0})
+    recipe = read_options(AblateRecipe, copy / own.RECIPE).model_copy(update={"gallery": 0, "budget": None})
     arms = Arms(recipe, claimed.name, copy, claimed.recipe, say)
     for batch in arms.batches:
         run = RunDir(batch.folder(copy))
