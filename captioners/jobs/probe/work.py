@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captioners.core.errors import CaptionersError
+from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.jobs.probe.judges import Judges
 from captioners.jobs.probe.results import Trained
 from captioners.jobs.probe.student import make_student
@@ -121,10 +121,14 @@ def work(
     try:
         room = _Room(setting, device)
         for task in tasks:
+            found: Trained | Failed
             try:
-                tell(room.trained(task))
+                found = room.trained(task)
+            except (UserError, InterruptedRunError):
+                raise  # the recipe's mistake, or the machine's: no other arm would do better
             except CaptionersError as error:
-                tell(Failed(task, str(error)))
+                found = Failed(task, str(error))
+            tell(found)
             finished(task)
     finally:
         torch.set_num_threads(threads)
@@ -163,9 +167,8 @@ class _Room:
         if id(texts) not in self._tokens:
             unique = list(dict.fromkeys(texts)) or [""]
             place = {text: at for at, text in enumerate(unique)}
-            self._tokens[id(texts)] = self._tokenize(unique)[
-                torch.tensor([place[text] for text in texts], dtype=torch.int64)
-            ]
+            which = torch.tensor([place[text] for text in texts], dtype=torch.int64)
+            self._tokens[id(texts)] = self._tokenize(unique)[which]
         return self._tokens[id(texts)]
 
 
