@@ -276,14 +276,19 @@ def test_the_same_command_again_makes_nothing_anew(done):
     after = _files(out)
     assert before.keys() == after.keys()
     assert {path.name for path in after if before[path] != after[path]} <= {"manifest.jsonl"}  # of the set, as it was
-    assert _timeless(again.ablation) == _timeless(first.ablation)
+    assert again.ablation == first.ablation
 
 
-def _timeless(found):
-    data = json.loads(found.as_json())
-    for arm in data["arms"]:
-        arm["seconds"] = None
-    return data
+def test_what_an_arm_costs_is_its_share_of_the_ledgers_seconds_and_its_trainings(done):
+    out, run, _ = done
+    book = json.loads((out / "book.json").read_text())["seconds"]
+    spent = dict.fromkeys((NONE, SHORT), 0.0)
+    for entry in RunDir(out / "captions").entries():
+        spent[entry.layer] += sum(entry.seconds.values())
+    cost = {arm.name: arm.seconds for arm in run.ablation.arms}
+    assert cost["three"] == pytest.approx(spent[NONE]) and cost["one"] == pytest.approx(spent[NONE] / 3)
+    assert cost["both"] == pytest.approx(spent[NONE] * 2 / 3 + spent[SHORT] + book["captioner short"])
+    assert cost["ground truth"] == 0 and cost["lost"] is None
 
 
 def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, monkeypatch, capsys):
@@ -311,9 +316,9 @@ def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, mo
     assert found.contrasts == ()
     first = (there / "probe/results.jsonl").read_text()
     monkeypatch.setattr(students, "probe", probe)
-    again = _timeless(ablate(recipe(there)).ablation)
+    again = json.loads(ablate(recipe(there)).ablation.as_json())
     assert (there / "probe/results.jsonl").read_text().startswith(first)
-    expected = _timeless(whole.ablation)
+    expected = json.loads(whole.ablation.as_json())
     for one in (again, expected):
         one.pop("recipe"), one["declared"].pop("when")
     assert again == expected

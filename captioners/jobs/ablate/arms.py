@@ -16,7 +16,7 @@ from captioners.jobs.ablate.declared import declared
 from captioners.jobs.ablate.found import Progress
 from captioners.jobs.ablate.gallery import gallery
 from captioners.jobs.ablate.layers import Batch, batch_of, batches
-from captioners.jobs.ablate.mix import best_mix
+from captioners.jobs.ablate.mix import best_mix, spent_on
 from captioners.jobs.measure.cells import MeasureTable
 from captioners.jobs.measure.table import measure_sets
 from captioners.jobs.probe.job import ProbeRun
@@ -89,14 +89,13 @@ class Arms:
 
     def cost(self, book: Book) -> None:
         """Take note of what each arm's captions cost: its captioners' training, and its share of the drawing."""
-        for row in self.rows:
-            batch = self.batch_of(row)
-            drawing = book.seconds(batch.part) or 0.0
-            drawn = sum(one.draws for one in batch.members.values())
-            share = drawing * row.m / max(1, drawn)
+        spent = {batch.called: spent_on(RunDir(batch.folder(self._out))) for batch in self.batches}
+        for row in self.to_probe:
+            layers = spent[self.batch_of(row).called]
+            there = [(layers[one.layer], one.draws) for one in row.members if one.layer in layers]
+            drawing = sum(one.each * one.images * draws for one, draws in there)
             training = sum(book.seconds(f"captioner {name}") or 0.0 for name in {m.trained for m in row.members})
-            if row.name not in self.failed:
-                self._progress[row.name].seconds = training + share
+            self._progress[row.name].seconds = training + drawing
 
     def measure(self) -> None:
         """Measure every arm's captions, by themselves and at one number for all; who cannot be, fails.

@@ -5,6 +5,7 @@ variety alone would pay for what is false, so who says less that is true than th
 """
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -80,7 +81,11 @@ def best_mix(run: RunDir, draws: Mapping[str, int], budget: Budget, options: Mea
     Raises:
         UserError: the gate's metric or the objective is not known of these images.
     """
-    seconds = seconds_of(run, draws)
+    spent = spent_on(run)
+    lacking = [name for name in draws if name not in spent or not spent[name].each]
+    if lacking:
+        raise UserError(f"budget: the ledger of {run.url} has no seconds of {lacking[0]}; caption it again")
+    seconds = {name: spent[name].each for name in draws}
     refused = _refused(run, draws, budget, options)
     there = {name: count for name, count in draws.items() if name not in refused}
     steps = greedy(_objective(run, there, budget), there, seconds, budget.captions) if there else ()
@@ -109,16 +114,23 @@ def greedy(value: Objective, draws: Mapping[str, int], seconds: Mapping[str, flo
     return steps
 
 
-def seconds_of(run: RunDir, draws: Mapping[str, int]) -> dict[str, float]:
-    """Return the seconds of a caption of each layer, as the run's ledger has them."""
-    spent, rows = dict.fromkeys(draws, 0.0), dict.fromkeys(draws, 0)
-    for entry in run.entries(draws):
-        spent[entry.layer] += sum(entry.seconds.values())
+@dataclass(frozen=True)
+class Spent:
+    """What a layer's captions cost the workers that drew them."""
+
+    each: float
+    """Seconds of a caption."""
+    images: int
+
+
+def spent_on(run: RunDir) -> dict[str, Spent]:
+    """Return what each finished layer of a run cost, as its ledger has it: no start that found it done adds to it."""
+    seconds, rows = defaultdict[str, float](float), Counter[str]()
+    for entry in run.entries():
+        seconds[entry.layer] += sum(entry.seconds.values())
         rows[entry.layer] += entry.counts.rows
-    lacking = [name for name in draws if not (spent[name] and rows[name])]
-    if lacking:
-        raise UserError(f"budget: the ledger of {run.url} has no seconds of {lacking[0]}; caption it again")
-    return {name: spent[name] / rows[name] for name in draws}
+    draws = {layer.name: layer.draws for layer in run.layers()}
+    return {name: Spent(seconds[name] / rows[name], rows[name] // draws[name]) for name in rows if rows[name]}
 
 
 def _refused(run: RunDir, draws: Mapping[str, int], budget: Budget, options: MeasureOptions) -> dict[str, str]:
