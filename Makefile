@@ -10,7 +10,7 @@ VLLM := .vllm-venv/.installed
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-captioner test quick check fix smoke soak probe-check peer vllm bench docs all
+.PHONY: help demo demo-captioner test quick check fix smoke soak probe-check notebooks peer vllm bench docs all
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -53,6 +53,9 @@ soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compar
 
 probe-check: $(INSTALLED)  ## Probe captioners of known worth, good and bad, and see that it tells them apart (20 minutes)
 	$(BIN)/python tests/tools/probe_check.py runs/probe-check
+
+notebooks: $(INSTALLED)  ## Run the notebooks and write them with their outputs (minutes)
+	$(BIN)/python tests/tools/notebooks.py
 
 peer: $(PEER)  ## Make the environment of plain open_clip that bench compares with (minutes, 6 GB)
 
