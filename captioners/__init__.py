@@ -5,7 +5,7 @@ The public API loads on first use, so that the command line can answer without t
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = [
     "Captioner",
     "Gallery",
