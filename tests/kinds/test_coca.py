@@ -29,7 +29,9 @@ def tiny():
 
 def test_public_names_are_the_documented_ones():
     assert sorted(captioners.__all__) == [
-        "Captioner", "Run", "list_captioners", "list_decodings", "list_recipes", "load", "run",
+        "Captioner", "Gallery", "Report", "Run", "describe", "draw", "gallery", "list_captioners", "list_data_cards",
+        "list_decodings", "list_kinds", "list_metrics", "list_recipes", "list_scores", "list_sources", "load",
+        "measure", "open_run", "run", "samples", "source",
     ]  # fmt: skip
     assert all(hasattr(captioners, name) for name in captioners.__all__)
     assert "coca-l14-coco" in captioners.list_captioners()
