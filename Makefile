@@ -51,7 +51,7 @@ soak: $(INSTALLED)  ## Kill generate over 200 shards again and again, and compar
 	$(BIN)/python tests/tools/soak_s3.py
 	$(BIN)/python tests/tools/soak_reinforce.py
 
-probe-check: $(INSTALLED)  ## Probe captioners of known worth, good and bad, and see that it tells them apart (20 minutes)
+probe-check: $(INSTALLED)  ## Probe captioners of known worth, good and bad, and see that it tells them apart
 	$(BIN)/python tests/tools/probe_check.py runs/probe-check
 
 notebooks: $(INSTALLED)  ## Run the notebooks and write them with their outputs (minutes)

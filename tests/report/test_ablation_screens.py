@@ -6,7 +6,7 @@ from captioners.report.ablation import Overlap
 from captioners.report.ablation_page import render_ablation
 from tests.report import chromium
 from tests.report.an_ablation import an_ablation
-from tests.report.test_screens import OVERFLOWING, SIZES, WORST_CONTRAST, pixels
+from tests.report.test_screens import OVERFLOWING, SIZES, WORST_CONTRAST, shows_itself
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install one to see the page")
 
@@ -45,17 +45,7 @@ def enter(browser):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_shows_itself_without_overflow_complaint_or_request(browser, page, size, dark):
-    browser.open(page, **SIZES[size], dark=dark)
-    assert browser.run("document.documentElement.scrollWidth") <= SIZES[size]["width"]
-    assert browser.run(OVERFLOWING) == ""
-    assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth)") is True
-    assert browser.run("document.scripts.length") == 1
-    assert browser.complaints() == []
-    assert browser.requests() == []
-    seen = pixels(browser.screenshot())
-    assert seen.std() > 8, "a blank page"
-    corner = seen[:5, :5].mean()
-    assert corner < 60 if dark else corner > 220
+    shows_itself(browser, page, size, dark)
     worst = browser.run(WORST_CONTRAST)
     assert worst[0] >= 4.5, worst
 

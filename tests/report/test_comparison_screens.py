@@ -10,7 +10,7 @@ from captioners.jobs.compare.votes import blind_page, count_votes
 from tests.jobs import test_compare_page as pages
 from tests.jobs import test_compare_votes as votes
 from tests.report import chromium
-from tests.report.test_screens import OVERFLOWING, SIZES, pixels
+from tests.report.test_screens import SIZES, shows_itself
 from tests.runs_fixture import HOSTILE
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install one to see the page")
@@ -47,17 +47,7 @@ def press(browser, key):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_shows_itself_without_overflow_complaint_or_request(browser, places, size, dark, name):
-    browser.open(places / f"{name}.html", **SIZES[size], dark=dark)
-    assert browser.run("document.documentElement.scrollWidth") <= SIZES[size]["width"]
-    assert browser.run(OVERFLOWING) == ""
-    assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth)") is True
-    assert browser.run("document.scripts.length") == 1
-    assert browser.complaints() == []
-    assert browser.requests() == []
-    seen = pixels(browser.screenshot())
-    assert seen.std() > 8, "a blank page"
-    corner = seen[:5, :5].mean()
-    assert corner < 60 if dark else corner > 220
+    shows_itself(browser, places / f"{name}.html", size, dark)
 
 
 def test_the_search_leaves_what_fits_and_hides_empty_groups(browser, places):
