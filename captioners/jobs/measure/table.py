@@ -198,7 +198,7 @@ def _images(measured: Measured, number: int, metrics: Sequence[Metric]) -> "pyar
 
 def _places(ids: Ids, some: Ids) -> Ids:
     """Return the places in `ids` of some of them."""
-    if len(ids) == len(some):
+    if np.array_equal(ids, some):
         return np.arange(len(ids), dtype=np.uint64)
     order = np.argsort(ids)
     return np.asarray(order[np.searchsorted(ids, some, sorter=order)], dtype=np.uint64)
