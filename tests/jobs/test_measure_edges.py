@@ -1,13 +1,19 @@
 """captioners/jobs/measure where numbers could be stale, of other images, or missing without a word."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from captioners.data.caption_sets import CaptionSet, Part, sets_of_run
+from captioners.data.caption_sets import CaptionSet, OpenSet, Part, sets_of_run
+from captioners.data.drawn_render import jpeg
+from captioners.data.drawn_source import key_of
+from captioners.data.drawn_voices import captions
+from captioners.data.folder_source import FolderOptions
+from captioners.jobs.measure.references import References
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
-from tests.jobs.drawn_runs import drawn_run, voice
+from tests.jobs.drawn_runs import SEED, drawn_run, scene_of, voice
 from tests.kinds.test_scorer import write_clip
 
 HERE = MeasureOptions(workers=1)
@@ -37,3 +43,35 @@ def test_each_image_has_its_own_number(tmp_path, clip):
     [pool] = Path(run.url, "measures/retrieval").glob("*.parquet")
     expected = pq.read_table(pool).to_pandas().set_index("key")["mean_5"]
     assert found.nunique() > 1 and found.to_dict() == expected.to_dict()
+
+
+def folder_of(place, count, text):
+    place.mkdir(exist_ok=True)
+    for index in range(count):
+        if not (place / f"{key_of(index)}.jpg").exists():
+            (place / f"{key_of(index)}.jpg").write_bytes(jpeg(scene_of(index)))
+        (place / f"{key_of(index)}.txt").write_text(text(index))
+    return str(place)
+
+
+def test_references_that_were_edited_are_read_anew(tmp_path):
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 1)}, count=8)
+    source = folder_of(tmp_path / "folder", 8, lambda index: captions(scene_of(index), "short", 1, SEED)[0])
+    first = measure_sets(sets_of_run(run.url), options(references=source))
+    assert cell(first, "short", "CIDEr-D").interval.value > 0
+    assert measure_sets(sets_of_run(run.url), options(references=source)).as_json() == first.as_json()
+    folder_of(tmp_path / "folder", 8, lambda index: f"nothing else than number {index}")
+    edited = measure_sets(sets_of_run(run.url), options(references=source))
+    assert cell(edited, "short", "CIDEr-D").interval.value == 0
+
+
+def test_captions_beside_the_runs_own_pictures_that_were_edited_are_read_anew(tmp_path):
+    source = folder_of(tmp_path / "folder", 8, lambda index: f"number {index}")
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 1)}, count=8)
+    opened = OpenSet(one(run, "short"))
+    folder = FolderOptions(inputs=[source]).open()
+    opened.pictures._source, opened.pictures._shards = folder, {"x": asdict(folder.shards()[0])}
+    opened.runs[run.url].inputs = lambda: [asdict(folder.shards()[0]) | {"path": "x"}]
+    before = References("own").identity(opened)
+    folder_of(tmp_path / "folder", 8, lambda index: f"another {index}")
+    assert References("own").identity(opened)["texts"] != before["texts"]
