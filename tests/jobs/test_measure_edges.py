@@ -6,11 +6,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from captioners.core.errors import NotFoundError
 from captioners.data.caption_sets import CaptionSet, OpenSet, Part, sets_of_run
 from captioners.data.drawn_render import jpeg
 from captioners.data.drawn_source import key_of
 from captioners.data.drawn_voices import captions
 from captioners.data.folder_source import FolderOptions
+from captioners.data.run_pictures import RunPictures
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
 from tests.jobs.drawn_runs import SEED, drawn_run, scene_of, voice
@@ -75,3 +77,26 @@ def test_captions_beside_the_runs_own_pictures_that_were_edited_are_read_anew(tm
     before = References("own").identity(opened)
     folder_of(tmp_path / "folder", 8, lambda index: f"another {index}")
     assert References("own").identity(opened)["texts"] != before["texts"]
+
+
+def test_pictures_that_were_away_are_scored_when_they_are_back(tmp_path, clip, monkeypatch):
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 2)}, count=12, part=4)
+    image = RunPictures.image
+
+    def away(self, row):
+        if int(row["key"]) >= 6:
+            raise NotFoundError("not mounted")
+        return image(self, row)
+
+    asked = options(clip=clip, all_metrics=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunPictures, "image", away)
+        table = measure_sets(sets_of_run(run.url), asked)
+        assert cell(table, "short", "CLIPScore").interval.count == 6
+        assert cell(table, "short", "self-retrieval R@5 of 6").interval.count == 6
+    table = measure_sets(sets_of_run(run.url), asked)
+    assert cell(table, "short", "CLIPScore").interval.count == 12
+    assert cell(table, "short", "self-retrieval R@5 of 12").interval.count == 12
+    assert not any(path.is_file() for path in Path(run.url, "measures/clip").rglob("partial/*"))
+    monkeypatch.setattr(RunPictures, "image", lambda *_: pytest.fail("looked again"))
+    assert measure_sets(sets_of_run(run.url), asked).as_json() == table.as_json()
