@@ -13,6 +13,7 @@ from captioners.data.drawn_source import key_of
 from captioners.data.drawn_voices import captions
 from captioners.data.folder_source import FolderOptions
 from captioners.data.run_pictures import RunPictures
+from captioners.jobs.measure.quick import sets_of_runs
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
 from tests.jobs.drawn_runs import SEED, drawn_run, scene_of, voice
@@ -100,3 +101,36 @@ def test_pictures_that_were_away_are_scored_when_they_are_back(tmp_path, clip, m
     assert not any(path.is_file() for path in Path(run.url, "measures/clip").rglob("partial/*"))
     monkeypatch.setattr(RunPictures, "image", lambda *_: pytest.fail("looked again"))
     assert measure_sets(sets_of_run(run.url), asked).as_json() == table.as_json()
+
+
+def self_cider(table):
+    return {row.name: row.cells["Self-CIDEr"].interval for row in table.rows}
+
+
+def test_self_cider_depends_on_no_order_and_on_no_earlier_call(tmp_path):
+    voices = {"short": voice("short", 2)}, {"detailed": voice("detailed", 2)}
+    one_run, other = (drawn_run(tmp_path / f"run{at}", members) for at, members in enumerate(voices))
+    there = [self_cider(measure_sets(sets_of_runs(urls), HERE)) for urls in ([one_run.url, other.url],) * 2]
+    back = self_cider(measure_sets(sets_of_runs([other.url, one_run.url]), HERE))
+    assert there[0] == there[1] == back
+    begun = drawn_run(tmp_path / "begun", voices[0], part=4, stop=4)
+    measure_sets(sets_of_run(begun.url), HERE)
+    drawn_run(tmp_path / "begun", voices[0], part=4)
+    measure_sets(sets_of_run(begun.url), HERE)
+    both = voices[0] | voices[1]
+    drawn_run(tmp_path / "begun", both, part=4)
+    whole = drawn_run(tmp_path / "whole", both, part=4)
+    early, late = (self_cider(measure_sets(sets_of_run(run.url), HERE)) for run in (begun, whole))
+    assert early == late
+    apart = measure_sets([one(one_run, "short")], HERE, weighed_by=[one(other, "detailed"), one(one_run, "short")])
+    assert self_cider(apart)["short"] == there[0]["run0/short"]
+    assert self_cider(measure_sets([one(one_run, "short")], HERE))["short"] != there[0]["run0/short"]
+
+
+def test_where_all_was_refused_at_first_nothing_stays_undefined(tmp_path):
+    loop = "a red circle a red circle a red circle a red circle"
+    members = {"s": (2, lambda index: [loop] * 2 if index < 2 else ["a red circle", f"a blue square and {index}"])}
+    run = drawn_run(tmp_path / "run", members, part=2, stop=2)
+    assert cell(measure_sets(sets_of_run(run.url), HERE), "s", "Self-CIDEr").interval is None
+    drawn_run(tmp_path / "run", members, part=2)
+    assert cell(measure_sets(sets_of_run(run.url), HERE), "s", "Self-CIDEr").interval.count == 22

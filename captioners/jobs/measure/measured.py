@@ -22,7 +22,6 @@ from captioners.jobs.measure.words_gauge import AcrossGauge, FlagsGauge, WithinG
 from captioners.jobs.measure.work import Setting, measure_groups
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.across_set import AcrossSet
-from captioners.metrics.frequencies import HashedFrequencies
 from captioners.metrics.registry import BUNDLE
 from captioners.metrics.tokens import TOKENIZER
 
@@ -47,12 +46,19 @@ class Found:
 class Measured:
     """What is known of each set; made by `measure`."""
 
-    def __init__(self, sets: Sequence[CaptionSet], options: MeasureOptions, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        sets: Sequence[CaptionSet],
+        options: MeasureOptions,
+        say: Callable[[str], None],
+        weighed_by: Sequence[CaptionSet] = (),
+    ) -> None:
         names = [given.name for given in sets]
         if not names or len(set(names)) < len(names):
             raise UserError(f"caption sets of different names are measured, not {', '.join(names) or 'none'}")
         self.options, self._say, self._sets = options, say, tuple(sets)
         self.opened = [OpenSet(given) for given in sets]
+        self._weighed_by = [*map(OpenSet, weighed_by)] or self.opened
         self._groups: list[list[Group]] = [list(one.groups()) for one in self.opened]
         for one, groups in zip(self.opened, self._groups, strict=True):
             if not groups:
@@ -77,9 +83,11 @@ class Measured:
         """
         options = self.options
         judge = None if options.clip is None else Judge(options.clip, self.opened)
-        df = caption_frequencies(self.opened[0])
-        self.stamp["document frequencies of Self-CIDEr"] = HashedFrequencies.from_bytes(df).digest
-        self._put([[FlagsGauge(), WithinGauge(self.m_of(one), df, options.all_metrics)] for one in self.opened])
+        df = caption_frequencies(self._weighed_by)
+        self.stamp["document frequencies of Self-CIDEr"] = df.digest
+        self._put(
+            [[FlagsGauge(), WithinGauge(self.m_of(one), df.to_bytes(), options.all_metrics)] for one in self.opened]
+        )
         self._only = self._shared()
         references = None if options.references is None else References(options.references)
         # All at once, so that captions are read once.

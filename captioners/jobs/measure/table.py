@@ -38,12 +38,16 @@ Cells = dict[Metric, Cell]
 
 
 def measure_sets(
-    sets: Sequence[CaptionSet], options: MeasureOptions, say: Callable[[str], None] = lambda _: None
+    sets: Sequence[CaptionSet],
+    options: MeasureOptions,
+    say: Callable[[str], None] = lambda _: None,
+    weighed_by: Sequence[CaptionSet] = (),
 ) -> MeasureTable:
     """Return the table of these sets.
 
     Args:
         sets: each a row. options: what is measured. say: told how far it is.
+        weighed_by: sets by whose runs Self-CIDEr weighs words, so that tables of some sets each compare; none: these.
 
     Raises:
         UserError: sets of different images (it counts the shared ones; `common` takes those), a judge that has the
@@ -51,7 +55,7 @@ def measure_sets(
         InterruptedRunError: stopped; what is measured stays, and the same call goes on.
     """
     with resumable(lambda: "stopped; what is measured stays. Run the same command again to go on"), stoppable():
-        measured = Measured(sets, options, say)
+        measured = Measured(sets, options, say, weighed_by)
         measured.measure()
         return _table(measured)
 

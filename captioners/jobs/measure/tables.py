@@ -1,51 +1,58 @@
-"""The tables that words are weighed by, fitted once and kept in the run: no captioner brings its own.
+"""The tables that words are weighed by, fitted once for all sets and kept in the run: no captioner brings its own.
 
-measures/frequencies/captions.npz          over the captions of all members, for Self-CIDEr
+measures/frequencies/IDENTITY.captions.npz over the captions of all members of all runs, for Self-CIDEr
 measures/frequencies/IDENTITY.df.npz       over the references, for CIDEr-D
 measures/frequencies/IDENTITY.known.npz    what the references say, for what is novel beside them
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 
 import numpy as np
 
-from captioners.data.caption_sets import ALL, OpenSet, sets_of_run
+from captioners.data.caption_sets import ALL, Group, OpenSet, sets_of_run
 from captioners.jobs.measure.references import References
 from captioners.metrics.frequencies import IMAGES, HashedFrequencies, fit
 from captioners.metrics.novelty import Known
 from captioners.metrics.tokens import TOKENIZER
 
-_CAPTIONS = "measures/frequencies/captions.npz"
 
+def caption_frequencies(sets: Sequence[OpenSet]) -> HashedFrequencies:
+    """Return a table over the captions of all members of all runs of some sets, whatever their order.
 
-def caption_frequencies(opened: OpenSet) -> bytes:
-    """Return the table of the set's first run, as `HashedFrequencies` has it in bytes; fitted where there is none.
-
-    It is over the captions that all members had made then, of whole groups, those first that hash lowest, until there
-    are 50,000 images. It stays as it is when the run goes on, so that what is measured stays comparable.
+    Of each member it takes whole groups, those first that hash lowest, until there are 50,000 images. It is another one
+    when the runs have gone on: fitted where the first of them has none of just these captions.
     """
-    place = opened.runs[opened.first].place
-    if not place.exists(_CAPTIONS):
-        place.create(_CAPTIONS, fit(_captions(opened.first)).to_bytes())
-    return place.read(_CAPTIONS)
+    runs = {name: None for one in sets for name in one.runs}
+    chosen = [(one, group) for run in runs for one in _members(run) for group in _some(one)]
+    told = {f"{one.layers[0].fingerprint} {group.shard} {group.start} {group.digest}" for one, group in chosen}
+    name = _hash("\n".join([TOKENIZER, *sorted(told)]))[:16]
+    place, name = sets[0].runs[sets[0].first].place, f"measures/frequencies/{name}.captions.npz"
+    if not place.exists(name):
+        place.create(name, fit(_captions(chosen)).to_bytes())
+    return HashedFrequencies.from_bytes(place.read(name))
 
 
-def _captions(run: str) -> Iterator[tuple[str, list[str]]]:
+def _members(run: str) -> list[OpenSet]:
+    return [OpenSet(given) for given in sets_of_run(run) if given.name != ALL]
+
+
+def _some(one: OpenSet) -> Iterator[Group]:
+    count = 0
+    for group in sorted(one.groups(), key=lambda group: _hash(f"{group.shard} {group.start}")):
+        yield group
+        count += group.stop - group.start
+        if count >= IMAGES:
+            return
+
+
+def _captions(chosen: Sequence[tuple[OpenSet, Group]]) -> Iterator[tuple[str, list[str]]]:
     told: dict[int, list[str]] = {}
-    for given in sets_of_run(run):
-        if given.name == ALL:
-            continue
-        one, count = OpenSet(given), 0
-        for group in sorted(one.groups(), key=lambda group: _hash(f"{group.shard} {group.start}")):
-            images = one.read(group)
-            count += len(images)
-            for image in images:
-                told.setdefault(image.id, []).extend(image.captions)
-            if count >= IMAGES:
-                break
+    for one, group in chosen:
+        for image in one.read(group):
+            told.setdefault(image.id, []).extend(image.captions)
     for identity, texts in told.items():
         yield f"{identity:016x}", texts
 
