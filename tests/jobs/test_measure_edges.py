@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from captioners.core.errors import NotFoundError
+from captioners.core.errors import NotFoundError, UserError
 from captioners.data.caption_sets import CaptionSet, OpenSet, Part, sets_of_run
 from captioners.data.drawn_render import jpeg
 from captioners.data.drawn_source import key_of
@@ -16,6 +16,7 @@ from captioners.data.run_pictures import RunPictures
 from captioners.jobs.measure.quick import sets_of_runs
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
+from tests.jobs import drawn_runs
 from tests.jobs.drawn_runs import SEED, drawn_run, scene_of, voice
 from tests.kinds.test_scorer import write_clip
 
@@ -134,3 +135,59 @@ def test_where_all_was_refused_at_first_nothing_stays_undefined(tmp_path):
     assert cell(measure_sets(sets_of_run(run.url), HERE), "s", "Self-CIDEr").interval is None
     drawn_run(tmp_path / "run", members, part=2)
     assert cell(measure_sets(sets_of_run(run.url), HERE), "s", "Self-CIDEr").interval.count == 22
+
+
+def test_against_own_references_equal_captions_of_equal_images_are_equal(tmp_path):
+    member = {"short": voice("short", 1)}
+    large, small = drawn_run(tmp_path / "large", member, count=24), drawn_run(tmp_path / "small", member, count=16)
+    tables = [
+        measure_sets(sets_of_runs([a.url, b.url]), options(common=True, references="own"))
+        for a, b in ((large, small), (small, large))
+    ]
+    found = {row.cells["CIDEr-D"].interval for table in tables for row in table.rows}
+    assert len(found) == 1
+    assert tables[0].stamp["references"]["df"] == tables[1].stamp["references"]["df"]
+
+
+def test_what_is_at_m_captions_is_of_images_that_have_them_in_every_set(tmp_path, clip):
+    loop = "a red circle a red circle a red circle a red circle"
+
+    def full(index):
+        return ["a red circle"] * 2 if index % 2 else [f"a blue square and {index}", "two green stars"]
+
+    members = {"full": (2, full), "part": (2, lambda index: [full(index)[0], loop] if index % 2 else full(index))}
+    run = drawn_run(tmp_path / "run", members, count=12)
+    table = measure_sets(sets_of_run(run.url)[:2], options(all_metrics=True, clip=clip))
+    for name in ("Div-1", "Self-CIDEr", "facts told", "vocabulary", "embedding distance", "self-retrieval R@1 of 6"):
+        assert cell(table, "full", name).interval == cell(table, "part", name).interval
+        assert cell(table, "full", name).interval.count == 6
+    assert cell(table, "full", "claims true").interval.count == 12
+    assert any(note.startswith("6 images have as many captions in every set") for note in table.notes)
+
+
+def test_a_set_of_one_caption_is_not_held_against_several_across_the_set(tmp_path):
+    run = drawn_run(tmp_path / "run", {"a": voice("short", 3), "b": voice("short", 1)})
+    table = measure_sets(sets_of_run(run.url), options(all_metrics=True))
+    assert cell(table, "b", "vocabulary").why == "one caption an image"
+    assert cell(table, "a", "vocabulary").interval.value > 0
+    alone = measure_sets([one(run, "b")], options(all_metrics=True))
+    assert cell(alone, "b", "vocabulary").interval.value > 0
+
+
+def test_references_of_no_image_are_refused_and_of_some_are_counted(tmp_path):
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 1)}, count=8)
+    with pytest.raises(UserError, match=r"has no caption under the key of any of the 8 images of short"):
+        measure_sets(sets_of_run(run.url), options(references=folder_of(tmp_path / "none", 8, lambda _: " ")))
+    some = folder_of(tmp_path / "some", 3, lambda index: captions(scene_of(index), "short", 1, SEED)[0])
+    table = measure_sets(sets_of_run(run.url), options(references=some))
+    assert "short: CIDEr-D, BLEU-4, ROUGE-L: of 3 of 8 images alone." in table.notes
+
+
+def test_a_picture_that_stands_twice_in_a_shard_is_no_difference(tmp_path):
+    runs = [drawn_run(tmp_path / name, {"s": voice("short", 2)}, count=8, part=4, stop=4) for name in "ab"]
+    for run in runs:
+        entry = next(run.entries())
+        layer = next(iter(run.layers()))
+        rows = [row | {"index": row["index"] + 4} for row in run.rows(entry).to_pylist()[:2]]
+        drawn_runs._commit(run, layer, entry.shard, 1, 4, 8, rows, True)
+    assert [row.images for row in measure_sets(sets_of_runs([run.url for run in runs]), HERE).rows] == [5, 5]

@@ -57,11 +57,13 @@ class ClipGauge:
         return (
             Shown(CLIP_SCORE, ("clip_score",)),
             *with_references,
-            Shown(BEST_CLIP_SCORE, ("best_clip_score",)),
+            Shown(BEST_CLIP_SCORE, ("best_clip_score",), at_m=True),
             # A captioner that says one thing of all images has no distance to be a share of.
-            Shown(RELATIVE_DISTANCE, ("distance",), scale=1 / self.random if self.random > _LEAST else np.nan),
-            Shown(DISTANCE, ("distance",)),
-            Shown(VENDI_TEXT, ("vendi",)),
+            Shown(
+                RELATIVE_DISTANCE, ("distance",), None, 1 / self.random if self.random > _LEAST else np.nan, at_m=True
+            ),
+            Shown(DISTANCE, ("distance",), at_m=True),
+            Shown(VENDI_TEXT, ("vendi",), at_m=True),
         )
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:

@@ -46,6 +46,8 @@ class Shown:
     """From sums [..., F] to numbers [...]; None: one column, of which it is the mean over images."""
     scale: float = 1.0
     """What the number is multiplied by."""
+    at_m: bool = False
+    """Whether it is of the images that have m captions, and changes with m."""
 
     def matrix(self, found: Mapping[str, Numbers]) -> Numbers:
         """Return what is summed, [B, F]; nan in the rows of images without a number."""

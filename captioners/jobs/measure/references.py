@@ -37,14 +37,15 @@ class References(Fresh):
     def identity(self, opened: OpenSet) -> Mapping[str, Any]:
         """Return what they are, as far as it can be told without reading pictures: JSON-able.
 
-        Captions that no stamp covers, such as those in files beside pictures, are read.
+        The drawn world has no bytes, but a count. Captions that no stamp covers, those in files beside pictures, are
+        read.
         """
         if self.given == OWN:
             inputs = opened.runs[opened.first].inputs()
-            stamps = [f"{shard['path']} {shard['size']} {shard['stamp']}" for shard in inputs]
+            stamps = [f"{shard['path']} {shard['size'] or shard['count']} {shard['stamp']}" for shard in inputs]
             unstamped = _own(texts for shard in inputs for texts in opened.pictures.unstamped(str(shard["path"])))
         else:
-            stamps = [f"{shard.path} {shard.size} {shard.stamp}" for shard in self._shards.values()]
+            stamps = [f"{shard.path} {shard.size or shard.count} {shard.stamp}" for shard in self._shards.values()]
             unstamped = (texts for shard in self._shards.values() for texts in unstamped_of(self._source, shard))
         found = {"references": self.given, "shards": sha256("\n".join(stamps).encode()).hexdigest()}
         told = [[key, texts] for key, texts in unstamped if texts]

@@ -57,32 +57,43 @@ def _captions(chosen: Sequence[tuple[OpenSet, Group]]) -> Iterator[tuple[str, li
         yield f"{identity:016x}", texts
 
 
-def reference_frequencies(references: References, opened: OpenSet) -> HashedFrequencies:
-    """Return the references' document frequencies; fitted where the run has none of these.
+def reference_frequencies(references: References, sets: Sequence[OpenSet]) -> HashedFrequencies:
+    """Return the references' document frequencies, of all sets' where these are their own; fitted where there are none.
 
     They are over all that the source has, or of a larger one over whole shards, those first that hash lowest, until
     there are 50,000 images.
     """
-    data = _kept(references, opened, "df", lambda: fit(references.some(opened, IMAGES)).to_bytes())
+    data = _kept(references, sets, "df", lambda: fit(_told(references, sets)).to_bytes())
     return HashedFrequencies.from_bytes(data)
 
 
-def known_text(references: References, opened: OpenSet) -> Known:
+def known_text(references: References, sets: Sequence[OpenSet]) -> Known:
     """Return the n-grams and captions of the same references, for what is novel beside them."""
 
     def made() -> bytes:
-        found = Known.of(text for _, texts in references.some(opened, IMAGES) for text in texts)
+        found = Known.of(text for _, texts in _told(references, sets) for text in texts)
         file = BytesIO()
         np.savez_compressed(file, grams=found.grams, captions=found.captions)
         return file.getvalue()
 
-    with np.load(BytesIO(_kept(references, opened, "known", made)), allow_pickle=False) as file:
+    with np.load(BytesIO(_kept(references, sets, "known", made)), allow_pickle=False) as file:
         return Known(file["grams"], file["captions"])
 
 
-def _kept(references: References, opened: OpenSet, what: str, made: Callable[[], bytes]) -> bytes:
-    told = json.dumps([references.identity(opened), TOKENIZER], sort_keys=True)
-    place, name = opened.runs[opened.first].place, f"measures/frequencies/{_hash(told)[:16]}.{what}.npz"
+def _different(references: References, sets: Sequence[OpenSet]) -> dict[str, OpenSet]:
+    """Return a set for each of the sources that their references come from, in an order that is not that of sets."""
+    found = {json.dumps(references.identity(one), sort_keys=True): one for one in sets}
+    return dict(sorted(found.items()))
+
+
+def _told(references: References, sets: Sequence[OpenSet]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for one in _different(references, sets).values():
+        yield from references.some(one, IMAGES)
+
+
+def _kept(references: References, sets: Sequence[OpenSet], what: str, made: Callable[[], bytes]) -> bytes:
+    told = "\n".join([TOKENIZER, *_different(references, sets)])
+    place, name = sets[0].runs[sets[0].first].place, f"measures/frequencies/{_hash(told)[:16]}.{what}.npz"
     if not place.exists(name):
         place.create(name, made())
     return place.read(name)
