@@ -113,6 +113,15 @@ class FolderSource:
         except BadSampleError as error:
             raise NotFoundError(str(error)) from None
 
+    def unstamped(self, shard: Shard) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield (key, captions) of a shard, whose stamp is its pictures' alone; see `data.source.unstamped`."""
+        names = [state[0] for state in shard.where["files"]]
+        for name, key in zip(names, keys_of(names), strict=True):
+            try:
+                yield key, self._captions(self._root / name)
+            except BadSampleError:
+                continue
+
     def _shard(self, number: int, files: list[list[Any]]) -> Shard:
         stamp = blake2b(repr(files).encode(), digest_size=16).hexdigest()
         size = sum(state[1] for state in files)

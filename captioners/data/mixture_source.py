@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import Field
 
 from captioners.core.options import Options
-from captioners.data.source import Sample, Shard, Source, SourceOptions, Unreadable, describe, sources
+from captioners.data.source import Sample, Shard, Source, SourceOptions, Unreadable, describe, sources, unstamped
 
 if TYPE_CHECKING:
     AnyPart = SourceOptions
@@ -74,6 +74,10 @@ class MixtureSource:
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:
         """Return one image of whichever part the shard is of."""
         return self._sources[part_of(shard)].image(_inner(shard), key, offset, size)
+
+    def unstamped(self, shard: Shard) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what the part's own source does; see `data.source.unstamped`."""
+        yield from unstamped(*self.source_of(shard))
 
     def source_of(self, shard: Shard) -> tuple[Source, Shard]:
         """Return the part's own source and shard."""

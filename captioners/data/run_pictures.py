@@ -9,7 +9,7 @@ from typing import Any
 
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.run_dir import RunDir
-from captioners.data.source import Sample, Shard, Source, Unreadable, sources
+from captioners.data.source import Sample, Shard, Source, Unreadable, sources, unstamped
 from captioners.data.told import Told
 
 
@@ -51,6 +51,14 @@ class RunPictures:
             if stop is not None and sample.index >= stop:
                 return
             yield sample
+
+    def unstamped(self, shard: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield (key, captions) of a shard, where its stamp does not cover captions; raises as `image` does."""
+        found = Shard(**self._shards[shard])
+        if not self._told.there:
+            yield from unstamped(self._opened(), found)
+        elif "files" in found.where.get("where", found.where):  # of a folder, also one that is part of a mixture
+            yield from ((sample.key, sample.captions) for sample in self._told.samples(shard, 0, None))
 
     def _opened(self) -> Source:
         if self._source is None:

@@ -113,6 +113,16 @@ def describe(source: Source) -> tuple[str, ...]:
     return tuple(told()) if told is not None else ()
 
 
+def unstamped(source: Source, shard: Shard) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield (key, captions) of a shard whose stamp does not cover its captions; nothing of any other.
+
+    A source says them, without reading a picture, by a method `unstamped(shard)`.
+    """
+    told = getattr(source, "unstamped", None)
+    if told is not None:
+        yield from told(shard)
+
+
 sources: Registry[type[SourceOptions]] = Registry("source", package="captioners.data", suffix="_source")
 """Options of each source, filed by `@sources.register(kind)` in `data/<kind>_source.py`, which is torch-free."""
 

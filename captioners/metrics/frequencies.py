@@ -45,7 +45,7 @@ class HashedFrequencies:
         if len(self.hashes):
             places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
             found = np.where(self.hashes[places] == hashes, np.log(self.counts[places]), 0.0)
-        return np.asarray(np.log(self.images) - found, dtype=np.float64)
+        return np.asarray(np.log(max(1, self.images)) - found, dtype=np.float64)
 
     def to_bytes(self) -> bytes:
         """Return it as an npz file: the same table gives the same bytes."""

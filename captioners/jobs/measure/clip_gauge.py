@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
-from captioners.jobs.measure.gauge import Numbers, Shown, to_parquet
+from captioners.jobs.measure.gauge import Numbers, Partial, Shown, to_parquet
 from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.words_gauge import by_count, versions
@@ -40,6 +40,11 @@ class ClipGauge:
     name: str = "clip"
 
     @property
+    def blind(self) -> bool:
+        """Whether no picture can be looked at again."""
+        return self.judge.blind
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """m, the judge's weights, references, versions."""
         metrics = versions([one.metric for one in self.shown])
@@ -52,15 +57,17 @@ class ClipGauge:
         return (
             Shown(CLIP_SCORE, ("clip_score",)),
             *with_references,
-            Shown(BEST_CLIP_SCORE, ("best_clip_score",)),
+            Shown(BEST_CLIP_SCORE, ("best_clip_score",), at_m=True),
             # A captioner that says one thing of all images has no distance to be a share of.
-            Shown(RELATIVE_DISTANCE, ("distance",), scale=1 / self.random if self.random > _LEAST else np.nan),
-            Shown(DISTANCE, ("distance",)),
-            Shown(VENDI_TEXT, ("vendi",)),
+            Shown(
+                RELATIVE_DISTANCE, ("distance",), None, 1 / self.random if self.random > _LEAST else np.nan, at_m=True
+            ),
+            Shown(DISTANCE, ("distance",), at_m=True),
+            Shown(VENDI_TEXT, ("vendi",), at_m=True),
         )
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:
-        """Measure a group; a picture that is gone or unreadable leaves its captions' scores undefined."""
+        """Measure a group; a picture that is away or unreadable leaves its captions' scores undefined."""
         found: dict[str, Numbers] = {
             name: np.full(len(images), np.nan)
             for name in ("clip_score", "best_clip_score", "ref_clip_score", "distance", "vendi")
@@ -69,7 +76,7 @@ class ClipGauge:
         told = [tuple(PREFIX + text for text in references.get(image.key, ())) for image in images]
         said = [tuple(PREFIX + text for text in image.captions) for image in images]
         texts = self.judge.texts([*chain(*said, *told)])
-        seen, pictures = self.judge.pictures([image for image in images if image.captions], opened)
+        seen, pictures, away = self.judge.pictures([image for image in images if image.captions], opened)
         at_of = {image.id: at for at, image in enumerate(images)}
         for image, features in zip(seen, pictures, strict=True):
             at = at_of[image.id]
@@ -82,7 +89,8 @@ class ClipGauge:
             if told[at]:
                 found["ref_clip_score"][at] = ref_clip_score(both, vectors, [texts(told[at])] * len(scores)).mean()
         found |= self._spread(images)
-        return to_parquet(images, found)
+        data = to_parquet(images, found)
+        return Partial(data) if away else data
 
     def _spread(self, images: Sequence[CaptionedImage]) -> dict[str, Numbers]:
         """Return distance and Vendi score of the captions as they stand, without CLIPScore's prefix."""

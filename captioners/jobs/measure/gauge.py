@@ -2,6 +2,7 @@
 
 measures/GAUGE/IDENTITY/about.json                    what was measured: gauge, layers, how
 measures/GAUGE/IDENTITY/SHARD.START.DIGEST.parquet    id, shard, key, image_sha256, a column for each number; or .npz
+measures/GAUGE/IDENTITY/partial/...                   the same of a group whose pictures were not all there
 
 The identity covers the captions' layers and all that changes a number; the digest in a file's name covers the captions
 of its group. So nothing stale is ever read, and two processes that make a file write the same.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from captioners.core.errors import NotFoundError
 from captioners.core.ledger import slug
 from captioners.core.parquet_bytes import read_parquet
 from captioners.core.storage import Place
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.float64]
 Ids = NDArray[np.uint64]
+PARTIAL = "partial"
+"""The folder of files that lack pictures which were away."""
 IMAGE = ("id", "shard", "key", "image_sha256")
 """The columns that say of which image a row is."""
 
@@ -42,6 +46,8 @@ class Shown:
     """From sums [..., F] to numbers [...]; None: one column, of which it is the mean over images."""
     scale: float = 1.0
     """What the number is multiplied by."""
+    at_m: bool = False
+    """Whether it is of the images that have m captions, and changes with m."""
 
     def matrix(self, found: Mapping[str, Numbers]) -> Numbers:
         """Return what is summed, [B, F]; nan in the rows of images without a number."""
@@ -66,6 +72,10 @@ class Fresh:
         return {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
 
 
+class Partial(bytes):
+    """A group's file that lacks pictures which were away: they may come back, and then it is measured anew."""
+
+
 class Gauge(Protocol):
     """Measures images one by one; a value that goes to worker processes."""
 
@@ -82,7 +92,7 @@ class Gauge(Protocol):
         """Its metrics; none: its file is no table, but what `AcrossSet` wrote."""
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:
-        """Return a group's file.
+        """Return a group's file; a `Partial` one where something was away.
 
         Args:
             images: of the group. opened: the set that they are of, for what lies beside its captions.
@@ -125,13 +135,24 @@ class Shelf:
         """Say what is here, unless it is said."""
         self.place.create(f"{self._folder}/about.json", self._about)
 
+    def partial(self, group: Group) -> str:
+        """Return the name of a group's file that lacks something."""
+        return f"{self._folder}/{PARTIAL}/{self.file(group).rpartition('/')[2]}"
+
     def write(self, group: Group, data: bytes) -> None:
         """Store a group's file, whole or not at all."""
+        if isinstance(data, Partial):
+            self.place.write(self.partial(group), data)
+            return
         self.place.write(self.file(group), data)
+        self.place.remove(self.partial(group))
 
     def read(self, group: Group) -> bytes:
-        """Return a group's file."""
-        return self.place.read(self.file(group))
+        """Return a group's file, or what there is of it."""
+        try:
+            return self.place.read(self.file(group))
+        except NotFoundError:
+            return self.place.read(self.partial(group))
 
 
 def to_parquet(images: Sequence[CaptionedImage], columns: Mapping[str, Numbers]) -> bytes:

@@ -38,6 +38,11 @@ class Judge:
         self.name, self.digest = name, self._model.weights_digest
 
     @property
+    def blind(self) -> bool:
+        """Whether it came without its model: what it measured before is all there is."""
+        return self._model is None
+
+    @property
     def _opened(self) -> OpenClipScorer:
         if self._model is None:
             raise UserError(
@@ -52,14 +57,18 @@ class Judge:
         features = self._opened.text_features(list(places))
         return lambda some: features[[places[text] for text in some]]
 
-    def pictures(self, images: Sequence[CaptionedImage], opened: OpenSet) -> tuple[list[CaptionedImage], Numbers]:
-        """Return those images whose pictures can be read, and their features [B, D]."""
+    def pictures(self, images: Sequence[CaptionedImage], opened: OpenSet) -> tuple[list[CaptionedImage], Numbers, int]:
+        """Return those images whose pictures can be read, their features [B, D], and how many pictures are away."""
         seen: list[CaptionedImage] = []
-        return seen, self._opened.image_features(_read(images, opened, seen))
+        away: list[CaptionedImage] = []
+        features = self._opened.image_features(_read(images, opened, seen, away))
+        return seen, features, len(away)
 
 
-def _read(images: Sequence[CaptionedImage], opened: OpenSet, seen: list[CaptionedImage]) -> Iterator[Image.Image]:
-    """Yield pictures as the captioner saw them, and note which images they are of."""
+def _read(
+    images: Sequence[CaptionedImage], opened: OpenSet, seen: list[CaptionedImage], away: list[CaptionedImage]
+) -> Iterator[Image.Image]:
+    """Yield pictures as the captioner saw them, and note which images they are of, and which are not there."""
     profile = opened.layers[0].meaning.get("pictures") or {}
     for image in images:
         row = {name: getattr(image, name) for name in ("shard", "key", "offset", "size", "image_sha256")}
@@ -68,7 +77,10 @@ def _read(images: Sequence[CaptionedImage], opened: OpenSet, seen: list[Captione
             picture = read_image(
                 data, profile.get("decode_profile", "upright"), profile.get("max_pixels", MAX_PIXELS)
             ).image
-        except (NotFoundError, ImageError):
+        except NotFoundError:
+            away.append(image)
+            continue
+        except ImageError:
             continue
         seen.append(image)
         yield picture

@@ -11,7 +11,7 @@ from captioners.core.errors import UserError
 from captioners.data.caption_sets import CaptionSet, Group, OpenSet
 from captioners.jobs.measure.between_gauge import BetweenGauge
 from captioners.jobs.measure.clip_gauge import ClipGauge
-from captioners.jobs.measure.gauge import Gauge, Ids, Shelf, Shown, from_parquet, ids_of
+from captioners.jobs.measure.gauge import Gauge, Ids, Shelf, Shown, column, from_parquet, ids_of
 from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.references_gauge import ReferencesGauge
@@ -23,6 +23,7 @@ from captioners.jobs.measure.work import Setting, measure_groups
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.across_set import AcrossSet
 from captioners.metrics.frequencies import HashedFrequencies
+from captioners.metrics.novelty import Known
 from captioners.metrics.registry import BUNDLE
 from captioners.metrics.tokens import TOKENIZER
 
@@ -47,12 +48,19 @@ class Found:
 class Measured:
     """What is known of each set; made by `measure`."""
 
-    def __init__(self, sets: Sequence[CaptionSet], options: MeasureOptions, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        sets: Sequence[CaptionSet],
+        options: MeasureOptions,
+        say: Callable[[str], None],
+        weighed_by: Sequence[CaptionSet] = (),
+    ) -> None:
         names = [given.name for given in sets]
         if not names or len(set(names)) < len(names):
             raise UserError(f"caption sets of different names are measured, not {', '.join(names) or 'none'}")
         self.options, self._say, self._sets = options, say, tuple(sets)
         self.opened = [OpenSet(given) for given in sets]
+        self._weighed_by = [*map(OpenSet, weighed_by)] or self.opened
         self._groups: list[list[Group]] = [list(one.groups()) for one in self.opened]
         for one, groups in zip(self.opened, self._groups, strict=True):
             if not groups:
@@ -64,6 +72,8 @@ class Measured:
         self._scenes: dict[str, bool] = {}
         """Of each run, whether its images are of the drawn world."""
         self._only: Ids | None = None
+        self._whole: Ids | None = None
+        """Images that diversity is of, where not all sets have enough captions of all."""
         self.stamp: dict[str, Any] = {"m": self.m, "seed": options.seed, "tokenizer": TOKENIZER}
         """What the numbers depend on besides the captions."""
 
@@ -77,18 +87,36 @@ class Measured:
         """
         options = self.options
         judge = None if options.clip is None else Judge(options.clip, self.opened)
-        df = caption_frequencies(self.opened[0])
-        self.stamp["document frequencies of Self-CIDEr"] = HashedFrequencies.from_bytes(df).digest
-        self._put([[FlagsGauge(), WithinGauge(self.m_of(one), df, options.all_metrics)] for one in self.opened])
+        said = caption_frequencies(self._weighed_by)
+        self.stamp["document frequencies of Self-CIDEr"] = said.digest
+        data, every = said.to_bytes(), options.all_metrics
+        self._put([[FlagsGauge(), WithinGauge(self.m_of(one), data, every)] for one in self.opened])
         self._only = self._shared()
+        self._whole = self._of_m()
         references = None if options.references is None else References(options.references)
+        df, known = self._fitted(references)
         # All at once, so that captions are read once.
-        self._put([self._rest(one, references) for one in self.opened])
+        self._put([self._rest(one, references, df, known) for one in self.opened])
+        self._met(references)
         if judge is not None:
             self.stamp["judge"] = {"name": judge.name, "weights": judge.digest}
             self._judged(judge, references)
 
-    def _rest(self, one: OpenSet, references: References | None) -> list[Gauge]:
+    def _fitted(self, references: References | None) -> tuple[HashedFrequencies | None, Known | None]:
+        """Return the one table that all captions are weighed by against references, and what is not novel."""
+        if references is None:
+            return None, None
+        df = reference_frequencies(references, self.opened)
+        said = dict(references.identity(self.opened[0]))
+        # Each run's own are other references.
+        others = {str(references.identity(one)["shards"]) for one in self.opened} - {said["shards"]}
+        told = {"shards of others": sorted(others)} if others else {}
+        self.stamp["references"] = {**said, **told, "df": df.digest, "df_images": df.images}
+        return df, known_text(references, self.opened) if self.options.all_metrics else None
+
+    def _rest(
+        self, one: OpenSet, references: References | None, df: HashedFrequencies | None, known: Known | None
+    ) -> list[Gauge]:
         """Return what is put to a set once it is known which images count."""
         m = self.m_of(one)
         found: list[Gauge] = [BetweenGauge()] if len(one.parts) > 1 else []
@@ -96,11 +124,12 @@ class Measured:
             self._scenes[one.first] = has_scenes(one)
         if self._scenes[one.first]:
             found.append(TruthGauge(m))
-        if references is not None:
-            found.append(self._against(one, references))
-        if self.options.all_metrics:
-            known = None if references is None else known_text(references, one)
-            found.append(AcrossGauge.of(m, self.options.seed, self._only, known))
+        if references is not None and df is not None:
+            about = {**references.identity(one), "df": df.digest, "df_images": df.images}
+            found.append(ReferencesGauge(m, references, df, about))
+        if self.options.all_metrics and m == self.m:  # a number across a set of fewer captions is no like of others'
+            only = self._only if self._whole is None else self._whole
+            found.append(AcrossGauge.of(m, self.options.seed, only, known))
         return found
 
     def count(self, number: int) -> int:
@@ -142,7 +171,8 @@ class Measured:
             raise UserError(
                 f"{Shelf(self.opened[number], gauge).where}: holds a damaged file; remove this folder and measure again"
             ) from None
-        return table if self._only is None else table.filter(np.isin(ids_of(table), self._only))
+        table = table if self._only is None else table.filter(np.isin(ids_of(table), self._only))
+        return table if self._whole is None else _without(table, gauge, np.isin(ids_of(table), self._whole))
 
     def _files(self, number: int, gauge: Gauge) -> Iterator[bytes]:
         """Yield a gauge's files of a set, group after group."""
@@ -160,27 +190,56 @@ class Measured:
         """Put what needs the judge, in this process alone: it is large, and has the machine's threads to itself."""
         for number, (one, groups) in enumerate(zip(self.opened, self._groups, strict=True)):
             m, seed = self.m_of(one), self.options.seed
-            pool = pool_of(one, groups, ids_of(self._table(number, FlagsGauge())), judge, m, seed)
+            ids = ids_of(self._table(number, FlagsGauge())) if self._whole is None else self._whole
+            pool = pool_of(one, groups, ids, judge, m, seed)
             if pool is None:
                 raise UserError(
                     f"{one.name}: not one of its pictures can be read where its run found them; bring them back"
                 )
             self._pools[number] = pool
-        about = self.stamp.get("references", {})
+        abouts = [{} if references is None else references.identity(one) for one in self.opened]
         gauges = [
-            [ClipGauge(self.m_of(one), judge, references, about, self._pools[number].random)]
+            [ClipGauge(self.m_of(one), judge, references, abouts[number], self._pools[number].random)]
             for number, one in enumerate(self.opened)
         ]
         self._put(gauges, workers=1)
 
-    def _against(self, one: OpenSet, references: References) -> ReferencesGauge:
-        df = reference_frequencies(references, one)
-        self.stamp["references"] = {**references.identity(one), "df": df.digest, "df_images": df.images}
-        return ReferencesGauge(self.m_of(one), references, df, self.stamp["references"])
+    def _met(self, references: References | None) -> None:
+        """Raise UserError where references are of none of a set's images."""
+        if references is None:
+            return
+        for number, one in enumerate(self.opened):
+            found = {gauge.name: gauge for gauge in self._gauges[number]}
+            flags, scores = self._table(number, found["flags"]), self._table(number, found["references"])
+            said = column(flags, "drawn") > column(flags, "refused")
+            if said.any() and np.isnan(column(scores, "rouge_l")).all():
+                raise UserError(
+                    f"--references {references.given}: has no caption under the key of any of the {len(said):,} images "
+                    f"of {one.name}; give the source that these pictures came from, or none"
+                )
+
+    def _of_m(self) -> Ids | None:
+        """Return the images with enough captions in every set, sorted; None where no image of several has fewer."""
+        if len(self.opened) == 1:
+            return None
+        tables = [self._table(number, FlagsGauge()) for number in range(len(self.opened))]
+        enough = [
+            ids_of(table)[column(table, "drawn") - column(table, "refused") >= self.m_of(one)]
+            for one, table in zip(self.opened, tables, strict=True)
+        ]
+        if all(len(some) == table.num_rows for some, table in zip(enough, tables, strict=True)):
+            return None
+        return reduce(np.intersect1d, enough)
+
+    @property
+    def enough(self) -> int | None:
+        """How many images have enough captions in every set, where not all have."""
+        return None if self._whole is None else len(self._whole)
 
     def _shared(self) -> Ids | None:
         """Return the images that all sets have, or None where no set has others."""
-        ids = [np.sort(ids_of(from_parquet(self._files(at, FlagsGauge())))) for at in range(len(self.opened))]
+        # A picture may stand twice in a shard, under one key.
+        ids = [np.unique(ids_of(from_parquet(self._files(at, FlagsGauge())))) for at in range(len(self.opened))]
         shared = reduce(np.intersect1d, ids)
         if all(len(one) == len(shared) for one in ids):
             return None
@@ -193,3 +252,13 @@ class Measured:
                 "measures; or measure the sets apart"
             )
         return shared
+
+
+def _without(table: "pyarrow.Table", gauge: Gauge, whole: "np.ndarray[Any, np.dtype[np.bool_]]") -> "pyarrow.Table":
+    """Return a table whose numbers at m captions are null for the images that lack captions in some set."""
+    import pyarrow as pa
+
+    for name in dict.fromkeys(name for shown in gauge.shown if shown.at_m for name in shown.columns):
+        numbers = np.where(whole, column(table, name), np.nan)
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(numbers, from_pandas=True))
+    return table

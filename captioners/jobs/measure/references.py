@@ -1,17 +1,20 @@
 """What people wrote of the images of a run: its own source's captions, or another source's under the same keys."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from captioners.core.errors import UserError
 from captioners.data.caption_sets import Group, OpenSet
 from captioners.data.given import given_source
 from captioners.data.source import Sample, Shard, Source, Unreadable
+from captioners.data.source import unstamped as unstamped_of
 from captioners.jobs.measure.gauge import Fresh
 
+T = TypeVar("T")
 OWN = "own"
 """What came with the run's own images."""
 
@@ -32,13 +35,21 @@ class References(Fresh):
         return {shard.path: shard for shard in self._source.shards()}
 
     def identity(self, opened: OpenSet) -> Mapping[str, Any]:
-        """Return what they are, as far as it can be told without reading them: JSON-able."""
+        """Return what they are, as far as it can be told without reading pictures: JSON-able.
+
+        The drawn world has no bytes, but a count. Captions that no stamp covers, those in files beside pictures, are
+        read.
+        """
         if self.given == OWN:
             inputs = opened.runs[opened.first].inputs()
-            stamps = [f"{shard['path']} {shard['size']} {shard['stamp']}" for shard in inputs]
+            stamps = [f"{shard['path']} {shard['size'] or shard['count']} {shard['stamp']}" for shard in inputs]
+            unstamped = _own(texts for shard in inputs for texts in opened.pictures.unstamped(str(shard["path"])))
         else:
-            stamps = [f"{shard.path} {shard.size} {shard.stamp}" for shard in self._shards.values()]
-        return {"references": self.given, "shards": sha256("\n".join(stamps).encode()).hexdigest()}
+            stamps = [f"{shard.path} {shard.size or shard.count} {shard.stamp}" for shard in self._shards.values()]
+            unstamped = (texts for shard in self._shards.values() for texts in unstamped_of(self._source, shard))
+        found = {"references": self.given, "shards": sha256("\n".join(stamps).encode()).hexdigest()}
+        told = [[key, texts] for key, texts in unstamped if texts]
+        return found | ({"texts": sha256(json.dumps(told).encode()).hexdigest()} if told else {})
 
     def of(self, opened: OpenSet, group: Group) -> Mapping[str, tuple[str, ...]]:
         """Return key -> the references of a group's images, those that have any.
@@ -92,9 +103,9 @@ class References(Fresh):
         return found
 
 
-def _own(samples: Iterator[Sample | Unreadable]) -> Iterator[Sample | Unreadable]:
+def _own(found: Iterator[T]) -> Iterator[T]:
     try:
-        yield from samples
+        yield from found
     except UserError as error:
         raise UserError(f"--references {OWN}: {error}") from None
 

@@ -46,7 +46,7 @@ class ReferencesGauge(Fresh):
             Shown(CIDER_D, ("cider_d",)),
             Shown(BLEU_4, _COUNTS, bleu),
             Shown(ROUGE_L, ("rouge_l",)),
-            Shown(BEST_CIDER_D, ("best_cider_d",)),
+            Shown(BEST_CIDER_D, ("best_cider_d",), at_m=True),
         )
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:

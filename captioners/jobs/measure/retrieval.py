@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
-from captioners.jobs.measure.gauge import Ids, Shown, from_parquet, to_parquet
+from captioners.jobs.measure.gauge import PARTIAL, Ids, Partial, Shown, from_parquet, to_parquet
 from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.words_gauge import some_of, versions
 from captioners.metrics.embedded import RandomDistance
@@ -56,10 +56,14 @@ def pool_of(opened: OpenSet, groups: Iterable[Group], ids: Ids, judge: Judge, m:
     }  # fmt: skip
     digest = sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     place, name = opened.runs[opened.first].place, f"measures/retrieval/{digest}"
-    if not place.exists(f"{name}.npz"):
+    partial = f"measures/retrieval/{PARTIAL}/{digest}"
+    if not place.exists(f"{name}.npz") and judge.blind and place.exists(f"{partial}.npz"):
+        name = partial
+    elif not place.exists(f"{name}.npz"):
         found = _measured(list(_pool(opened, groups, set(lowest.tolist()), m)), opened, judge, m, seed)
         if found is None:
             return None
+        name = partial if isinstance(found[0], Partial) else name
         place.write(f"{name}.parquet", found[0])
         place.write(f"{name}.npz", found[1])
     random = RandomDistance.from_bytes(place.read(f"{name}.npz")).value()
@@ -75,7 +79,7 @@ def _measured(
     images: list[CaptionedImage], opened: OpenSet, judge: Judge, m: int, seed: int
 ) -> tuple[bytes, bytes] | None:
     # In an order that has nothing to do with what is on them.
-    seen, pictures = judge.pictures(sorted(images, key=lambda image: image.id), opened)
+    seen, pictures, away = judge.pictures(sorted(images, key=lambda image: image.id), opened)
     if not seen:
         return None
     said = [some_of(image, m, seed) for image in seen]
@@ -84,4 +88,5 @@ def _measured(
     found, random = retrieve(pictures, vectors), RandomDistance()
     random.add(vectors)
     columns: dict[str, Any] = {f"mean_{k}": found.mean(k) for k in _KS} | {f"union_{k}": found.union(k) for k in _KS}
-    return to_parquet(seen, columns), random.to_bytes()
+    data = to_parquet(seen, columns)
+    return Partial(data) if away else data, random.to_bytes()

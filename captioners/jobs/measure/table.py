@@ -14,10 +14,11 @@ from captioners.core.stopping import resumable, stoppable
 from captioners.data.caption_sets import CaptionSet, OpenSet
 from captioners.jobs.measure.cell import intervals
 from captioners.jobs.measure.cells import Cell, MeasureRow, MeasureTable
-from captioners.jobs.measure.gauge import IMAGE, Ids, Numbers, column, ids_of
+from captioners.jobs.measure.gauge import IMAGE, Ids, Numbers, Shown, column, ids_of
 from captioners.jobs.measure.measured import Measured
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.across_set import BUDGET, AcrossSet
+from captioners.metrics.across_set import METRICS as ACROSS
 from captioners.metrics.alignment import REF_CLIP_SCORE
 from captioners.metrics.diversity import LENGTH
 from captioners.metrics.intervals import Interval
@@ -38,12 +39,16 @@ Cells = dict[Metric, Cell]
 
 
 def measure_sets(
-    sets: Sequence[CaptionSet], options: MeasureOptions, say: Callable[[str], None] = lambda _: None
+    sets: Sequence[CaptionSet],
+    options: MeasureOptions,
+    say: Callable[[str], None] = lambda _: None,
+    weighed_by: Sequence[CaptionSet] = (),
 ) -> MeasureTable:
     """Return the table of these sets.
 
     Args:
         sets: each a row. options: what is measured. say: told how far it is.
+        weighed_by: sets by whose runs Self-CIDEr weighs words, so that tables of some sets each compare; none: these.
 
     Raises:
         UserError: sets of different images (it counts the shared ones; `common` takes those), a judge that has the
@@ -51,7 +56,7 @@ def measure_sets(
         InterruptedRunError: stopped; what is measured stays, and the same call goes on.
     """
     with resumable(lambda: "stopped; what is measured stays. Run the same command again to go on"), stoppable():
-        measured = Measured(sets, options, say)
+        measured = Measured(sets, options, say, weighed_by)
         measured.measure()
         return _table(measured)
 
@@ -116,7 +121,7 @@ def _cells(measured: Measured, number: int) -> Cells:
         values = intervals(one.shown, columns, ids_of(table), measured.options.seed)
         for shown in one.shown:
             interval = values[shown.metric.name]
-            why = _ONE if m == 1 else "undefined for every image"
+            why = _ONE if m == 1 and shown.at_m else "undefined for every image"
             found[shown.metric] = _none(why) if isnan(interval.value) else Cell(interval=interval)
     return found
 
@@ -125,10 +130,12 @@ def _across(measured: Measured) -> list[Cells]:
     """Return the cells of each row that are one number of the whole set, at the words of the smallest one."""
     if not measured.options.all_metrics:
         return [{} for _ in measured.opened]
-    merged = [reduce(_merged, measured.across(number)) for number in range(len(measured.opened))]
-    budget = min(BUDGET, *(one.words for one in merged))
+    found = [list(measured.across(number)) for number in range(len(measured.opened))]
+    merged = [reduce(_merged, groups) if groups else None for groups in found]
+    budget = min(BUDGET, *(one.words for one in merged if one is not None))
     measured.stamp["words"] = budget
-    return [_across_cells(one, budget) for one in merged]
+    alone = {metric: _none(_ONE) for metric in ACROSS}
+    return [alone if one is None else _across_cells(one, budget) for one in merged]
 
 
 def _merged(one: AcrossSet, other: AcrossSet) -> AcrossSet:
@@ -160,16 +167,34 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
     for number, row in enumerate(rows):
         told = row.cells[LENGTH.name].interval
         short = row.images - (told.count if told else 0)
-        if short:
+        if short and measured.enough is None:
             wanted = measured.m_of(measured.opened[number])
             found.append(
                 f"{row.name}: {short:,} of {row.images:,} images have fewer than {wanted} captions, others being "
                 "refused by the run's rules; they are left out of diversity."
             )
+    if measured.enough is not None:
+        found.append(
+            f"{measured.enough:,} images have as many captions in every set, others being refused by the runs' rules: "
+            "diversity, facts told, the best of m, self-retrieval and what is counted across a set are of these alone."
+        )
+    for number, row in enumerate(rows):
+        found += _of_some(row, [shown for one in measured.found(number) for shown in one.shown])
     for need in dict.fromkeys(lacking.values()):
         names = ", ".join(metric.name for metric, why in lacking.items() if why == need)
         found.append(f"not measured: {names}: {need}")
     return tuple(found)
+
+
+def _of_some(row: MeasureRow, shown: Sequence[Shown]) -> list[str]:
+    """Return of how many images numbers are that not all have, but for those that other notes tell of."""
+    counts: dict[int, list[str]] = {}
+    for one in shown:
+        interval, name = row.cells[one.metric.name].interval, one.metric.name
+        # The name of a pool says its size.
+        if interval and interval.count < row.images and not one.at_m and not name.startswith("self-retrieval"):
+            counts.setdefault(interval.count, []).append(name)
+    return [f"{row.name}: {', '.join(names)}: of {n:,} of {row.images:,} images alone." for n, names in counts.items()]
 
 
 def _images(measured: Measured, number: int, metrics: Sequence[Metric]) -> "pyarrow.Table":
@@ -198,7 +223,7 @@ def _images(measured: Measured, number: int, metrics: Sequence[Metric]) -> "pyar
 
 def _places(ids: Ids, some: Ids) -> Ids:
     """Return the places in `ids` of some of them."""
-    if len(ids) == len(some):
+    if np.array_equal(ids, some):
         return np.arange(len(ids), dtype=np.uint64)
     order = np.argsort(ids)
     return np.asarray(order[np.searchsorted(ids, some, sorter=order)], dtype=np.uint64)

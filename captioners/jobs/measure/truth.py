@@ -59,7 +59,7 @@ class TruthGauge:
             Shown(CLAIMS_TRUE, ("claims_true", "claims"), ratio),
             Shown(CAPTIONS_TRUE, ("captions_true", "captions"), ratio),
             Shown(UNPARSEABLE, ("unparseable", "captions"), ratio),
-            Shown(COVERAGE, ("facts_told",)),
+            Shown(COVERAGE, ("facts_told",), at_m=True),
         )
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:

@@ -55,7 +55,7 @@ class WithinGauge(Fresh):
     @property
     def shown(self) -> Sequence[Shown]:
         """Means over images."""
-        return [Shown(one, (one.name,)) for one in self._within.metrics]
+        return [Shown(one, (one.name,), at_m=True) for one in self._within.metrics]
 
     def measure(self, images: Sequence[CaptionedImage], opened: OpenSet, group: Group) -> bytes:  # noqa: ARG002
         """Measure the images that have m captions or more; the others have no number."""
