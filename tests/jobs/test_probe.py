@@ -121,7 +121,8 @@ def test_an_arm_that_fails_does_not_stop_the_others(shards, tmp_path, monkeypatc
     monkeypatch.setattr(work._Room, "trained", fails)
     run = probe(recipe(shards, tmp_path / "run"))
     assert run.failed == {"one": "the student's loss is nan after step 3; a lower lr may help"}
-    assert {one.arm for one in run.results} == {"three"} and run.contrasts == []
+    assert {one.arm for one in run.results} == {"three"}
+    assert [(one.arm, one.against, one.seeds) for one in run.contrasts] == [("three", "one", ())]
     assert json.loads((tmp_path / "run/probe.json").read_text())["failed"] == run.failed
 
 

@@ -23,6 +23,7 @@ from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import read
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
 from captioners.jobs.recipes.measure import MeasureOptions
+from captioners.metrics.contrasts import Contrast, Declared, contrasts
 from captioners.metrics.metric import Metric
 from captioners.metrics.registry import REGISTRY
 from captioners.report.ablation import Ablation, Added, Arm, Overlap
@@ -204,7 +205,7 @@ class Arms:
             chance={task: value for task, value in self._run.chance.items() if isfinite(value)} if self._run else {},
             arms=(*arms, *self._controls()),
             declared=declared(self._out),
-            contrasts=found.contrasts_of(self._run.contrasts if self._run is not None else ()),
+            contrasts=found.contrasts_of(self._compared()),
             correlations=found.correlations_of(arms, primary),
             frontiers=found.frontiers_of(arms),
             saturation=found.saturation_of(list(self._progress.values()), self._metrics),
@@ -216,6 +217,22 @@ class Arms:
             provenance=self._provenance(),
             made_by=found.made_by(),
         )
+
+    def _compared(self) -> list[Contrast]:
+        """Return all that was declared, corrected together, also for what is still to come or failed."""
+        results = [result for one in self._progress.values() for result in one.results]
+        probe, said = self._recipe.probe, self._recipe.declare
+        if probe is None or not results:
+            return []
+        declared = Declared(
+            primary=said.primary,
+            contrasts=tuple(said.contrasts),
+            margin=said.margin,
+            seeds=tuple(probe.seeds),
+            weights=tuple(probe.distillation_weights),
+            arms=tuple(self._progress),
+        )
+        return contrasts(results, declared)
 
     def _controls(self) -> list[Arm]:
         """Return what the probe adds by itself, whose result is known beforehand."""

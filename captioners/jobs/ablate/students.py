@@ -67,18 +67,16 @@ def teachers_of(recipe: AblateRecipe, out: Path, say: Callable[[str], None]) -> 
 def probe_recipe(
     recipe: AblateRecipe, arms: Arms, rows: Sequence[Row], shards: Mapping[str, Path], out: Path, *, last: bool
 ) -> ProbeRecipe:
-    """Return the recipe of the arms so far; controls come with the last one, declared contrasts with their second."""
+    """Return the recipe of the arms so far; controls come with the last one. Contrasts are the ablation's own."""
     assert recipe.probe is not None
-    names = {row.name for row in rows}
     fields = {name: getattr(recipe.probe, name) for name in ProbeOptions.model_fields}
-    pairs = [pair for pair in recipe.declare.contrasts if names.issuperset(pair)]
     first = next(iter(shards))
     return ProbeRecipe(
         **fields
         | {
             "shards": [str(shards[first])],
             "arms": {row.name: _arm(arms, row, shards, first) for row in rows},
-            "declare": recipe.declare.model_copy(update={"contrasts": pairs}),
+            "declare": recipe.declare.model_copy(update={"contrasts": []}),
             "sanity": recipe.probe.sanity and last,
             "output": str(out / folder.PROBE),
         }

@@ -95,7 +95,14 @@ def declared_of(recipe: ProbeRecipe) -> Declared:
     """Return what a recipe declares."""
     one = recipe.declare
     pairs = tuple((arm, against) for arm, against in one.contrasts)
-    return Declared(primary=one.primary, contrasts=pairs, margin=one.margin, seeds=tuple(recipe.seeds))
+    return Declared(
+        primary=one.primary,
+        contrasts=pairs,
+        margin=one.margin,
+        seeds=tuple(recipe.seeds),
+        weights=tuple(recipe.distillation_weights),
+        arms=tuple(recipe.arms),
+    )
 
 
 def _trained_here(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
@@ -185,12 +192,10 @@ def _external(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
 
 
 def _compared(results: Sequence[Result], recipe: ProbeRecipe) -> list[Contrast]:
-    """Return the declared contrasts of those arms that have results."""
-    declared, there = declared_of(recipe), {result.arm for result in results}
-    pairs = tuple(pair for pair in declared.contrasts if there.issuperset(pair))
+    """Return all declared contrasts; one whose arms have no results yet is among them."""
     if results:
         _known_task(recipe, {result.task for result in results})
-    return contrasts(results, Declared(**{**vars(declared), "contrasts": pairs}))
+    return contrasts(results, declared_of(recipe))
 
 
 def _known_task(recipe: ProbeRecipe, tasks: Collection[str]) -> None:

@@ -24,7 +24,6 @@ from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.probe.results import Trained, read
 from captioners.jobs.publish.bundle import FORMAT, MANIFEST
 from captioners.jobs.recipes.ablate import AblateRecipe
-from captioners.metrics.contrasts import Declared, contrasts
 from captioners.report.ablation import Ablation, Arm, Cell, read_ablation
 
 _NEAR = 1e-9
@@ -101,14 +100,7 @@ def _made_again(copy: Path, claimed: Ablation, say: Say) -> Ablation:
     if recipe.probe is not None and trained:
         results = [result for one in trained if not one.arm.startswith(CONTROL) for result in one.results]
         probed = {result.arm for result in results}
-        pairs = tuple((one, other) for one, other in recipe.declare.contrasts if {one, other} <= probed)
-        said = Declared(
-            primary=recipe.declare.primary,
-            contrasts=pairs,
-            margin=recipe.declare.margin,
-            seeds=tuple(recipe.probe.seeds),
-        )
-        run_of = ProbeRun(directory=str(copy), results=results, contrasts=contrasts(results, said))
+        run_of = ProbeRun(directory=str(copy), results=results, contrasts=[])
         arms.probed(run_of, [row for row in arms.rows if row.name in probed])
     made = arms.ablation()
     controls = {one.arm for one in trained if one.arm.startswith(CONTROL)}
