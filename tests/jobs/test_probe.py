@@ -14,7 +14,7 @@ from captioners.jobs.probe import work
 from captioners.jobs.probe.job import probe
 from captioners.jobs.probe.results import FILE, Trained, append, read
 from captioners.jobs.probe.sanity import checks_of
-from captioners.jobs.probe.work import MANY, ONE, ORACLE, SHUFFLED, Task
+from captioners.jobs.probe.work import MANY, ONE, ORACLE, SHUFFLED
 from captioners.jobs.recipes.probe import ProbeRecipe
 from captioners.metrics.contrasts import Result
 from captioners.reinforcement.dataset import ReinforcedDataset, StudentTransform
@@ -157,16 +157,15 @@ def test_mistakes_are_said_before_anything_is_trained(shards, tmp_path):
 def test_checks_fail_where_they_should():
     values = {"average": 0.3, "count": 0.2}
     good = {arm: Trained(arm, 0, 0.0, "r", "w", 1.0, values) for arm in ("one", ONE, MANY, SHUFFLED, ORACLE)}
-    options = recipe("x", "y", arms={"one": {"captions": {"short": 1}}}, declare={})
 
     def held(chance=0.28, **other):
-        found = {Task(arm, 0, 0.0): other.get(arm, one) for arm, one in good.items()}
-        return [check.holds for check in checks_of(found, options, {"average": chance})]
+        found = [other.get(arm, one) for arm, one in good.items()]
+        return [check.holds for check in checks_of(found, ["one"], {"average": chance})]
 
     assert held() == [True, True, True]
     assert held(**{MANY: replace(good[MANY], weights="other")}) == [False, True, True]
     assert held(chance=0.2) == [True, False, True]
-    assert held(**{ORACLE: replace(good[ORACLE], values={**values, "average": 0.27})}) == [True, True, False]
+    assert held(**{ORACLE: replace(good[ORACLE], values={**values, "average": 0.299})}) == [True, True, False]
 
 
 def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):

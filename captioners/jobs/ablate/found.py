@@ -13,6 +13,7 @@ from statistics import mean
 from captioners.decoding.values import Beam, Limits, Sample
 from captioners.jobs.measure.cells import Cell as Measured
 from captioners.jobs.measure.cells import MeasureRow
+from captioners.jobs.probe.results import Trained
 from captioners.jobs.recipes.ablate import Row
 from captioners.jobs.recipes.arms import Drawing
 from captioners.metrics import across_set, alignment, degenerate, faithfulness
@@ -49,7 +50,13 @@ class Progress:
     """At its own number of captions."""
     equal: MeasureRow | None = None
     """At that of all arms."""
-    results: list[Result] = field(default_factory=list)
+    trained: list[Trained] = field(default_factory=list)
+    """Its students."""
+
+    @property
+    def results(self) -> list[Result]:
+        """Their numbers."""
+        return [result for one in self.trained for result in one.results]
 
 
 def group_of(metric: Metric) -> Group:
@@ -141,6 +148,14 @@ def probe_of(results: Iterable[Result]) -> dict[str, dict[str, dict[str, float]]
     for one in results:
         found.setdefault(f"{one.distillation:g}", {}).setdefault(one.task, {})[str(one.seed)] = one.value
     return found
+
+
+def controls_of(trained: Iterable[Trained]) -> list[Arm]:
+    """Return what the probe adds by itself, whose result is known beforehand."""
+    by_name: dict[str, list[Result]] = {}
+    for one in trained:
+        by_name.setdefault(one.arm, []).extend(one.results)
+    return [Arm(name=name, status="done", sanity=True, probe=probe_of(results)) for name, results in by_name.items()]
 
 
 def unit_of(arms: Iterable[Arm]) -> str:

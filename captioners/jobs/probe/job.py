@@ -24,7 +24,7 @@ from captioners.core.stopping import resumable, stoppable
 from captioners.executors.local import run_tasks
 from captioners.jobs.probe.external import export_arms
 from captioners.jobs.probe.judges import Judges
-from captioners.jobs.probe.results import Trained, append, read, read_external
+from captioners.jobs.probe.results import USED, Trained, append, read, read_external, trained_elsewhere
 from captioners.jobs.probe.sanity import Check, checks_of
 from captioners.jobs.probe.student import make_student
 from captioners.jobs.probe.work import Failed, Setting, Tables, Task, run_of, students_of, work
@@ -33,6 +33,7 @@ from captioners.metrics.contrasts import Contrast, Declared, Result, contrasts
 from captioners.reinforcement.held import hold, open_held, teachers_of
 
 Say = Callable[[str], None]
+FOUND = "probe.json"
 
 
 @dataclass(kw_only=True)
@@ -43,6 +44,8 @@ class ProbeRun:
     results: list[Result]
     """Of the recipe's arms, seeds and weights, as far as they are trained."""
     contrasts: list[Contrast]
+    used: list[Trained] = field(default_factory=list)
+    """The students that the results are of, and those of the controls."""
     checks: list[Check] = field(default_factory=list)
     """What had to come out as known, and whether it did."""
     chance: dict[str, float] = field(default_factory=dict)
@@ -87,8 +90,22 @@ def probe(recipe: ProbeRecipe, say: Say = lambda _: None) -> ProbeRun:
     else:
         with stoppable(), resumable(lambda: _stopped(folder)):
             run = _trained_here(recipe, folder, say)
-    (folder / "probe.json").write_text(json.dumps(run.as_json(), indent=1) + "\n", encoding="utf-8")
+    (folder / FOUND).write_text(json.dumps(run.as_json(), indent=1) + "\n", encoding="utf-8")
     return run
+
+
+def read_run(folder: Path) -> ProbeRun | None:
+    """Return what an ablation's page rests on, as it lies in a bundle; None where no student counts.
+
+    Raises UserError where it is damaged.
+    """
+    used, file = read(folder, USED), folder / FOUND
+    try:
+        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        chance = {str(task): float("nan" if value is None else value) for task, value in said.get("chance", {}).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{file}: damaged; restore it") from None
+    return ProbeRun(directory=str(folder), results=[], contrasts=[], used=used, chance=chance) if used else None
 
 
 def declared_of(recipe: ProbeRecipe) -> Declared:
@@ -136,15 +153,16 @@ def _trained_here(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
         )
 
     run_tasks(work, setting, left, workers=recipe.workers, tell=tell, notice=say)
-    of_arms = [there[task] for task in wanted if task in there and task.arm in recipe.arms]
-    results = [result for one in of_arms for result in one.results]
+    used = [there[task] for task in wanted if task in there]
+    results = [result for one in used if one.arm in recipe.arms for result in one.results]
     chance = judges.chance
     held = [open_held(one) for one in dict.fromkeys(setting.held)]
     return ProbeRun(
         directory=str(folder),
         results=results,
         contrasts=_compared(results, recipe),
-        checks=checks_of({task: there[task] for task in wanted if task in there}, recipe, chance),
+        used=used,
+        checks=checks_of(used, recipe.arms, chance),
         chance=chance,
         pictures=pictures,
         left_out=[reason for one in held for reason in one.left_out],
@@ -188,7 +206,12 @@ def _external(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
     results = [one for one in found if one.seed in recipe.seeds and one.distillation in recipe.distillation_weights]
     if not results:
         raise UserError(f"results {recipe.results}: no line is of the recipe's arms, seeds and distillation_weights")
-    return ProbeRun(directory=str(folder), results=results, contrasts=_compared(results, recipe))
+    return ProbeRun(
+        directory=str(folder),
+        results=results,
+        contrasts=_compared(results, recipe),
+        used=trained_elsewhere(results),
+    )
 
 
 def _compared(results: Sequence[Result], recipe: ProbeRecipe) -> list[Contrast]:
