@@ -10,6 +10,7 @@ import torch
 from captioners.cli.main import run as command
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.core.recipe import options_from, read_recipe
+from captioners.data.tar import TarWriter
 from captioners.jobs.probe import work
 from captioners.jobs.probe.job import probe
 from captioners.jobs.probe.results import FILE, Trained, append, read
@@ -189,6 +190,33 @@ def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
     assert again.contrasts == run.contrasts
 
 
+def test_arms_for_another_trainer_have_the_same_samples_and_are_never_stale(tmp_path):
+    """One sample lacks the captions of one arm: no arm has it. An arm that takes more, or other shards, is new."""
+    shards, said = Path(probing.write(tmp_path / "set", 6)), []
+    (tar,) = sorted(shards.rglob("*.tar"))
+    samples = list(captioned.read(tar))
+    lacking = {key: text for key, text in json.loads(samples[2][1]["syn.json"]).items() if "short" not in key}
+    samples[2][1]["syn.json"] = json.dumps(lacking).encode()
+    with TarWriter(tar) as writer:
+        for key, members in samples:
+            writer.add(key, members)
+
+    def export(arms):
+        probe(recipe(str(shards), tmp_path / "run", kind="external", arms=arms, declare={}), said.append)
+        folders = [name for name in (tmp_path / "run/arms").iterdir() if not name.name.endswith(".part")]
+        return {folder.name: dict(captioned.read(next(folder.glob("*.tar")))) for folder in folders}
+
+    arms = {"a": {"captions": {"short": 1}}, "b": {"captions": {"detailed": 1}}}
+    first = export(arms)
+    assert len(first["00-a"]) == 5 and first["00-a"].keys() == first["01-b"].keys()
+    assert samples[2][0] not in first["00-a"]
+    assert any(line.startswith("1 of 6 samples are left out") for line in said)
+    assert export(arms) == first and not any("arms/" in line for line in said[4:]), "nothing is written anew"
+    more = export({**arms, "a": {"captions": {"short": 2}}})
+    counts = {len(*json.loads(members["syn.json"]).values()) for members in more["00-a"].values()}
+    assert counts == {2} and more["01-b"] == first["01-b"]
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
@@ -197,7 +225,8 @@ def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
             ['{"arm": "one", "seed": 0, "task": "t", "value": 1}'] * 2,
             "arm one, seed 0, t, distillation 0 stands there twice",
         ),
-        (['{"arm": "other", "seed": 0, "task": "t", "value": 1}'], "no line is of the recipe's arms"),
+        (['{"arm": "other", "seed": 0, "task": "t", "value": 1}'], "no arm is named 'other'; there are one, three"),
+        (['{"arm": "one", "seed": 9, "task": "t", "value": 1}'], "no line is of the recipe's arms"),
         (['{"arm": "one", "seed": 0, "task": "t", "value": 1}'], "no task is named 'average'; there are t"),
     ],
 )

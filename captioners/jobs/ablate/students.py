@@ -36,7 +36,8 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
     if recipe.probe is not None and recipe.probe.kind == "external":
         with book.part("students elsewhere"):
             asked = probe_recipe(recipe, arms, rows, shards, maker.out, last=True)
-            arms.probed(probe(asked, lambda line: say(f"  {line}")), rows)
+            known = [row.name for row in arms.rows]
+            arms.probed(probe(asked, lambda line: say(f"  {line}"), known=known), rows)
         return
     done: list[Row] = []
     for number, row in enumerate(rows, start=1):

@@ -73,11 +73,12 @@ class ProbeRun:
         }
 
 
-def probe(recipe: ProbeRecipe, say: Say = lambda _: None) -> ProbeRun:
+def probe(recipe: ProbeRecipe, say: Say = lambda _: None, *, known: Collection[str] = ()) -> ProbeRun:
     """Train and judge the students that are not there yet, and compare the arms.
 
     Args:
-        say: told in a line each what is about to happen, and how each student did.
+        say: told in a line each what is about to happen, and how each student did. known: of `kind: external`, names of
+            arms that are none of the recipe's, whose results are passed over.
 
     Raises:
         UserError: a mistake in the recipe, in what it names, or in what the folder holds.
@@ -86,7 +87,7 @@ def probe(recipe: ProbeRecipe, say: Say = lambda _: None) -> ProbeRun:
     folder = _folder(recipe)
     (folder / "recipe.yaml").write_text(resolved(recipe.model_copy(update={"output": str(folder)})), encoding="utf-8")
     if recipe.kind == "external":
-        run = _external(recipe, folder, say)
+        run = _external(recipe, folder, known, say)
     else:
         with stoppable(), resumable(lambda: _stopped(folder)):
             run = _trained_here(recipe, folder, say)
@@ -197,12 +198,16 @@ def _prepared(recipe: ProbeRecipe, folder: Path, say: Say) -> Setting:
     return Setting(recipe, folder.absolute(), tuple(of_arm), tuple(teachers))
 
 
-def _external(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
+def _external(recipe: ProbeRecipe, folder: Path, known: Collection[str], say: Say) -> ProbeRun:
     """Write the arms' shards, or read what was trained on them."""
     if recipe.results is None:
         export_arms(recipe, folder, say)
         return ProbeRun(directory=str(folder), results=[], contrasts=[])
-    found = [one for one in read_external(Path(recipe.results)) if one.arm in recipe.arms]
+    found = read_external(Path(recipe.results))
+    strange = sorted({one.arm for one in found} - {*recipe.arms, *known})
+    if strange:
+        raise UserError(f"results {recipe.results}: no arm is named {strange[0]!r}; there are {', '.join(recipe.arms)}")
+    found = [one for one in found if one.arm in recipe.arms]
     results = [one for one in found if one.seed in recipe.seeds and one.distillation in recipe.distillation_weights]
     if not results:
         raise UserError(f"results {recipe.results}: no line is of the recipe's arms, seeds and distillation_weights")
