@@ -48,8 +48,10 @@ def command(
     typer.echo()
     for arm, reason in run.failed.items():
         typer.echo(f"arm {arm} failed: {reason}", err=True)
+    for control in run.unheld:
+        typer.echo(f"control failed: {control}", err=True)
     done(run.page, f"captioners report {run.directory} --to html")
-    if run.failed:
+    if run.failed or run.unheld:
         raise typer.Exit(2)
 
 

@@ -3,6 +3,9 @@
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +18,10 @@ from captioners.data.drawn_scene import NOTICE, scene
 from captioners.jobs.ablate import job, students
 from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.job import ablate
+from captioners.jobs.ablate.layers import batch_of, batches
 from captioners.jobs.ablate.mix import best_mix, greedy
 from captioners.jobs.plan.job import plan
+from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.report.ablation import read_ablation
@@ -302,11 +307,11 @@ def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, mo
     (there / "declared.json").unlink()
     probe, calls = students.probe, Counter()
 
-    def stopped(asked, say):
+    def stopped(asked, say, **more):
         calls["arms"] += 1
-        if calls["arms"] == 3:
+        if calls["arms"] == 4:  # the first call reads what is there
             raise InterruptedRunError("stopped; run the same command again")
-        return probe(asked, say)
+        return probe(asked, say, **more)
 
     monkeypatch.setattr(students, "probe", stopped)
     with pytest.raises(InterruptedRunError):
@@ -318,6 +323,15 @@ def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, mo
     monkeypatch.setattr(students, "probe", probe)
     again = json.loads(ablate(recipe(there)).ablation.as_json())
     assert (there / "probe/results.jsonl").read_text().startswith(first)
+    complete = (there / "ablation.json").read_bytes()
+
+    def at_once(asked, say, **more):
+        raise InterruptedRunError("stopped")
+
+    monkeypatch.setattr(students, "probe", at_once)
+    with pytest.raises(InterruptedRunError):
+        ablate(recipe(there))
+    assert (there / "ablation.json").read_bytes() == complete, "what was found is not wiped by a start that found none"
     expected = json.loads(whole.ablation.as_json())
     for one in (again, expected):
         one.pop("recipe"), one["declared"].pop("when")
@@ -373,6 +387,67 @@ def test_another_folder_and_an_altered_declaration_are_refused(done, tmp_path):
     (there / "declared.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="was altered after it was written"):
         ablate(recipe(there))
+
+
+class Pretended:
+    """Arms, a maker and a book of nothing, and a probe that only notes what it is asked."""
+
+    out = Path("nowhere")
+
+    def __init__(self, asked, bad):
+        self.asked, self.bad, self.failed, self.calls = asked, bad, {}, []
+        self.rows = list(asked.rows().values())[:4]
+        self.batches = batches(asked, asked.rows().values())
+
+    @property
+    def to_probe(self):
+        return [row for row in self.rows if row.name not in self.failed]
+
+    def batch_of(self, row):
+        return batch_of(self.asked, row, self.batches) if row.members else self.batches[0]
+
+    def refused(self, _batch):
+        return {}
+
+    def export(self, *_):
+        return None
+
+    def reinforce(self, *_):
+        return Path("shards")
+
+    def part(self, *_):
+        return nullcontext()
+
+    def fail(self, row, why):
+        self.failed[row.name] = why
+
+    def probed(self, run, _upto):
+        self.failed |= run.failed
+
+    def probe(self, asked, _say, *, only):
+        self.calls.append((tuple(asked.arms), tuple(only), asked.sanity))
+        if self.bad in only:
+            raise UserError("no such thing")
+        return ProbeRun(directory="", results=[], contrasts=[])
+
+
+def test_a_failing_last_arm_takes_no_control_with_it_and_all_arms_share_their_pictures(monkeypatch):
+    asked = recipe("x", probe={**MINIATURE["probe"], "sanity": True})
+    it = Pretended(asked, bad="both")
+    monkeypatch.setattr(students, "probe", it.probe)
+    monkeypatch.setattr(students, "declare", lambda *_: None)
+    students.probe_arms(asked, it, it, it, lambda _: None)
+    every = ("ground truth", "one", "three", "both")
+    trained = [(every, (name,), False) for name in every]
+    assert it.calls == [(every, (), False), *trained, (every, (), True)]
+    assert it.failed == {"both": "no such thing"}
+
+
+def test_a_control_that_fails_ends_the_command_with_2(done, capsys, monkeypatch):
+    out, found, _ = done
+    monkeypatch.setattr(job, "ablate", lambda *_, **__: replace(found, failed={}, unheld=("shuffled (0.9)",)))
+    assert captioners(["ablate", str(out / "recipe.yaml")]) == 2
+    assert "control failed: shuffled (0.9)" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_2_where_an_arm_failed(done, capsys, monkeypatch):

@@ -168,7 +168,7 @@ def test_whatever_else_is_altered_is_named(bundle):
     wrong = check_bundle(bundle).wrong
     for name in (
         "three - one, average, λ 0, difference", "chance, average", "declared, changes 1, what",
-        "arm three, members 1, draws", "notes 2", "recipe",
+        "arm three, members 1, draws", "notes 1", "recipe",
     ):  # fmt: skip
         assert any(line.startswith(f"{name}: ") for line in wrong), name
     assert len([line for line in wrong if line.startswith(told["saturation"][0]["name"])]) > 2

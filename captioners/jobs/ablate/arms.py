@@ -1,6 +1,6 @@
 """The arms of an ablation at work: what each has come to, measured, and written down from the first one on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -24,7 +24,6 @@ from captioners.jobs.probe.results import USED, Trained
 from captioners.jobs.probe.sanity import Check, checks_of
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
 from captioners.jobs.recipes.measure import MeasureOptions
-from captioners.metrics.contrasts import Contrast, Declared, contrasts
 from captioners.metrics.metric import Metric
 from captioners.metrics.registry import REGISTRY
 from captioners.report.ablation import Ablation, Added, Overlap
@@ -54,6 +53,8 @@ class Arms:
         self._adds: list[Added] = []
         self._run: ProbeRun | None = None
         self._controls: list[Trained] = []
+        used = out / folder.PROBE / USED
+        self._before = recipe.probe is not None and used.is_file() and used.stat().st_size > 0
 
     @property
     def failed(self) -> dict[str, str]:
@@ -190,12 +191,15 @@ class Arms:
         self._gallery = seen
 
     def probed(self, run: ProbeRun, upto: Sequence[Row] | None = None) -> None:
-        """Take note of what students have come to; those arms, by default all with students, are done."""
-        there = {one.arm for one in run.used}
+        """Take note of what students have come to; an arm that has all of its students is done, unless it failed."""
+        probe = self._recipe.probe
+        assert probe is not None
+        wanted = len(probe.seeds) * len(probe.distillation_weights) if probe.kind == "student" else 1
         for row in self.to_probe if upto is None else upto:
             one = self._progress[row.name]
             one.trained = [student for student in run.used if student.arm == row.name]
-            one.status = "done" if row.name in there else "missing"
+            if one.status != "failed":
+                one.status = "done" if len(one.trained) >= wanted else "missing"
             if row.name in run.failed:
                 self.fail(row, run.failed[row.name])
         self._run = run
@@ -218,7 +222,7 @@ class Arms:
             chance={task: value for task, value in self._run.chance.items() if isfinite(value)} if self._run else {},
             arms=(*arms, *found.controls_of(self._controls)),
             declared=declared(self._out),
-            contrasts=found.contrasts_of(self._compared()),
+            contrasts=found.contrasts_of(found.compared(self._recipe, self._progress.values())),
             correlations=found.correlations_of(arms, primary),
             frontiers=found.frontiers_of(arms),
             saturation=found.saturation_of(list(self._progress.values()), self._metrics),
@@ -231,22 +235,6 @@ class Arms:
             made_by=found.made_by(),
         )
 
-    def _compared(self) -> list[Contrast]:
-        """Return all that was declared, corrected together, also for what is still to come or failed."""
-        results = [result for one in self._progress.values() for result in one.results]
-        probe, said = self._recipe.probe, self._recipe.declare
-        if probe is None or not results:
-            return []
-        declared = Declared(
-            primary=said.primary,
-            contrasts=tuple(said.contrasts),
-            margin=said.margin,
-            seeds=tuple(probe.seeds),
-            weights=tuple(probe.distillation_weights),
-            arms=tuple(self._progress),
-        )
-        return contrasts(results, declared)
-
     def _students(self) -> list[Trained]:
         """Return all students that are told of, controls last."""
         return [*(one for arm in self._progress.values() for one in arm.trained), *self._controls]
@@ -257,7 +245,13 @@ class Arms:
         controls = [
             f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in self.checks
         ]
-        return (*((NOTICE,) if drawn else ()), *controls, *self._notes)
+        return (*((NOTICE,) if drawn else ()), *self._pictures(), *controls, *self._notes)
+
+    def _pictures(self) -> Iterator[str]:
+        """Yield how many pictures the students saw."""
+        if self._run is not None and self._run.pictures:
+            left = f"; {self._run.num_left_out:,} are left out" if self._run.num_left_out else ""
+            yield f"Students see the {self._run.pictures:,} pictures that every arm has captions of{left}."
 
     def _provenance(self) -> dict[str, str]:
         return {
@@ -266,8 +260,15 @@ class Arms:
             for layer in RunDir(batch.folder(self._out)).layers()
         }
 
+    def finish(self) -> None:
+        """Write what there is, though it be less than an earlier start found."""
+        self._before = False
+        self.write()
+
     def write(self) -> None:
-        """Write `ablation.json`, and the page of it."""
+        """Write `ablation.json`, and the page of it; a page with results stays until students are read again."""
+        if self._before and self._run is None:
+            return
         made = self.ablation()
         if (self._out / folder.PROBE).is_dir():
             used = "".join(one.lines() for one in self._students())

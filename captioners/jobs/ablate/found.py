@@ -14,11 +14,11 @@ from captioners.decoding.values import Beam, Limits, Sample
 from captioners.jobs.measure.cells import Cell as Measured
 from captioners.jobs.measure.cells import MeasureRow
 from captioners.jobs.probe.results import Trained
-from captioners.jobs.recipes.ablate import Row
+from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.jobs.recipes.arms import Drawing
 from captioners.metrics import across_set, alignment, degenerate, faithfulness
 from captioners.metrics.contrasts import Contrast as Tested
-from captioners.metrics.contrasts import Result
+from captioners.metrics.contrasts import Declared, Result, contrasts
 from captioners.metrics.correlations import correlations
 from captioners.metrics.diversity import LENGTH, LENGTH_SPREAD
 from captioners.metrics.metric import Metric
@@ -164,6 +164,24 @@ def unit_of(arms: Iterable[Arm]) -> str:
         value for arm in arms for tasks in arm.probe.values() for seeds in tasks.values() for value in seeds.values()
     ]
     return "points" if any(value > 1 for value in numbers) else "share"
+
+
+def compared(recipe: AblateRecipe, arms: Iterable[Progress]) -> list[Tested]:
+    """Return all that was declared, corrected together, also for what is still to come or failed."""
+    there = list(arms)
+    results = [result for one in there for result in one.results]
+    probe, said = recipe.probe, recipe.declare
+    if probe is None or not results:
+        return []
+    declared = Declared(
+        primary=said.primary,
+        contrasts=tuple(said.contrasts),
+        margin=said.margin,
+        seeds=tuple(probe.seeds),
+        weights=tuple(probe.distillation_weights),
+        arms=tuple(one.row.name for one in there),
+    )
+    return contrasts(results, declared)
 
 
 def contrasts_of(tested: Iterable[Tested]) -> tuple[Contrast, ...]:

@@ -43,6 +43,8 @@ class AblateRun:
     ablation: Ablation
     failed: dict[str, str]
     """Arm -> why it could not be made, measured or probed."""
+    unheld: tuple[str, ...] = ()
+    """Controls that did not come out as known."""
 
 
 def ablate(
@@ -81,4 +83,6 @@ def ablate(
             arms.measure()
         if recipe.probe is not None and arms.to_probe:
             probe_arms(recipe, arms, maker, book, say)
-        return AblateRun(out, out / folder.PAGE, arms.ablation(), arms.failed)
+        arms.finish()
+        unheld = tuple(f"{one.name} ({one.says})" for one in arms.checks if not one.holds)
+        return AblateRun(out, out / folder.PAGE, arms.ablation(), arms.failed, unheld)

@@ -9,7 +9,7 @@ from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.captions import Maker
 from captioners.jobs.ablate.declared import declare
-from captioners.jobs.probe.job import probe
+from captioners.jobs.probe.job import ProbeRun, probe
 from captioners.jobs.probe.teacher import train_teacher
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.jobs.recipes.probe import Arm, ProbeOptions, ProbeRecipe
@@ -33,26 +33,52 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
             for called, batch in wanted.items()
         }
     declare(recipe, maker.out)
+
+    def asked(rows: Sequence[Row], *, sanity: bool = False) -> ProbeRecipe:
+        return probe_recipe(recipe, arms, rows, shards, maker.out, sanity=sanity)
+
+    def told(line: str) -> None:
+        say(f"  {line}")
+
     if recipe.probe is not None and recipe.probe.kind == "external":
         with book.part("students elsewhere"):
-            asked = probe_recipe(recipe, arms, rows, shards, maker.out, last=True)
-            known = [row.name for row in arms.rows]
-            arms.probed(probe(asked, lambda line: say(f"  {line}"), known=known), rows)
+            arms.probed(probe(asked(rows), told, known=[row.name for row in arms.rows]), rows)
         return
-    done: list[Row] = []
+    rows = _begun(asked, arms, told)
     for number, row in enumerate(rows, start=1):
         with book.part(f"{folder.STUDENTS}{row.name}", f"students of arm {number} of {len(rows)}, {row.name}"):
-            asked = probe_recipe(recipe, arms, [*done, row], shards, maker.out, last=number == len(rows))
-            try:
-                run = probe(asked, lambda line: say(f"  {line}"))
-            except InterruptedRunError:
-                raise
-            except CaptionersError as error:
-                arms.fail(row, str(error))
-                continue
-        done.append(row)
-        arms.probed(run, done)
-    arms.write()
+            _trained(lambda row=row: probe(asked(rows), told, only=[row.name]), arms, rows, [row])
+    if recipe.probe is not None and recipe.probe.sanity and arms.to_probe:
+        with book.part("controls"):
+            _trained(lambda: probe(asked(rows, sanity=True), told, only=()), arms, rows, [])
+
+
+def _begun(asked: Callable[[Sequence[Row]], ProbeRecipe], arms: Arms, say: Callable[[str], None]) -> Sequence[Row]:
+    """Return the arms whose students train on the same pictures, and take note of what these have come to before.
+
+    Where they share none, an arm that has none by itself fails, and the others are asked again.
+    """
+    rows = arms.to_probe
+    if not _trained(lambda: probe(asked(rows), say, only=()), arms, rows, []):
+        for row in rows:
+            _trained(lambda row=row: probe(asked([row]), say, only=()), arms, [], [row])
+        rows = arms.to_probe
+        if rows:
+            _trained(lambda: probe(asked(rows), say, only=()), arms, rows, rows)
+    return arms.to_probe
+
+
+def _trained(run: Callable[[], ProbeRun], arms: Arms, rows: Sequence[Row], fail: Sequence[Row]) -> bool:
+    """Take note of what a run finds of `rows`; where there is none, those to fail do, with its reason."""
+    try:
+        arms.probed(run(), rows)
+    except InterruptedRunError:
+        raise
+    except CaptionersError as error:
+        for row in fail:
+            arms.fail(row, str(error))
+        return False
+    return True
 
 
 def teachers_of(recipe: AblateRecipe, out: Path, say: Callable[[str], None]) -> Sequence[TeacherOptions]:
@@ -66,9 +92,9 @@ def teachers_of(recipe: AblateRecipe, out: Path, say: Callable[[str], None]) -> 
 
 
 def probe_recipe(
-    recipe: AblateRecipe, arms: Arms, rows: Sequence[Row], shards: Mapping[str, Path], out: Path, *, last: bool
+    recipe: AblateRecipe, arms: Arms, rows: Sequence[Row], shards: Mapping[str, Path], out: Path, *, sanity: bool
 ) -> ProbeRecipe:
-    """Return the recipe of the arms so far; controls come with the last one. Contrasts are the ablation's own."""
+    """Return the recipe of these arms: all share their pictures. Contrasts are the ablation's own."""
     assert recipe.probe is not None
     fields = {name: getattr(recipe.probe, name) for name in ProbeOptions.model_fields}
     first = next(iter(shards))
@@ -78,7 +104,7 @@ def probe_recipe(
             "shards": [str(shards[first])],
             "arms": {row.name: _arm(arms, row, shards, first) for row in rows},
             "declare": recipe.declare.model_copy(update={"contrasts": []}),
-            "sanity": recipe.probe.sanity and last,
+            "sanity": sanity,
             "output": str(out / folder.PROBE),
         }
     )

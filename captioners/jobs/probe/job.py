@@ -73,12 +73,15 @@ class ProbeRun:
         }
 
 
-def probe(recipe: ProbeRecipe, say: Say = lambda _: None, *, known: Collection[str] = ()) -> ProbeRun:
+def probe(
+    recipe: ProbeRecipe, say: Say = lambda _: None, *, only: Collection[str] | None = None, known: Collection[str] = ()
+) -> ProbeRun:
     """Train and judge the students that are not there yet, and compare the arms.
 
     Args:
-        say: told in a line each what is about to happen, and how each student did. known: of `kind: external`, names of
-            arms that are none of the recipe's, whose results are passed over.
+        say: told in a line each what is about to happen, and how each student did. only: the arms whose students are
+            trained, by default all; of the others, what is there is told; controls are trained anyhow. known: of
+            `kind: external`, names of arms that are none of the recipe's, whose results are passed over.
 
     Raises:
         UserError: a mistake in the recipe, in what it names, or in what the folder holds.
@@ -90,7 +93,7 @@ def probe(recipe: ProbeRecipe, say: Say = lambda _: None, *, known: Collection[s
         run = _external(recipe, folder, known, say)
     else:
         with stoppable(), resumable(lambda: _stopped(folder)):
-            run = _trained_here(recipe, folder, say)
+            run = _trained_here(recipe, folder, recipe.arms if only is None else only, say)
     (folder / FOUND).write_text(json.dumps(run.as_json(), indent=1) + "\n", encoding="utf-8")
     return run
 
@@ -106,7 +109,10 @@ def read_run(folder: Path) -> ProbeRun | None:
         chance = {str(task): float("nan" if value is None else value) for task, value in said.get("chance", {}).items()}
     except (ValueError, TypeError, AttributeError):
         raise UserError(f"{file}: damaged; restore it") from None
-    return ProbeRun(directory=str(folder), results=[], contrasts=[], used=used, chance=chance) if used else None
+    if not used:
+        return None
+    counts = {"pictures": said.get("pictures", 0), "num_left_out": said.get("left_out", 0)}
+    return ProbeRun(directory=str(folder), results=[], contrasts=[], used=used, chance=chance, **counts)
 
 
 def declared_of(recipe: ProbeRecipe) -> Declared:
@@ -123,16 +129,20 @@ def declared_of(recipe: ProbeRecipe) -> Declared:
     )
 
 
-def _trained_here(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
+def _trained_here(recipe: ProbeRecipe, folder: Path, only: Collection[str], say: Say) -> ProbeRun:
     setting = _prepared(recipe, folder, say)
     tables = Tables(setting)
     wanted = students_of(recipe, list(recipe.arms), tables.sanity)
     runs = {arm: run_of(setting, tables[arm]) for arm in tables}
     there = {Task(one.arm, one.seed, one.distillation): one for one in read(folder) if runs.get(one.arm) == one.run}
-    left = [task for task in wanted if task not in there]
+    left = [task for task in wanted if task not in there and (task.arm in only or task.arm not in recipe.arms)]
     first = make_student(recipe.student, 0)
     judges = Judges(recipe.evaluation, first.preprocess, folder / "cache")  # what is wrong with a source is said now
     pictures = len(tables[next(iter(tables))])
+    if pictures < recipe.batch_size:
+        raise UserError(
+            f"batch_size {recipe.batch_size}: the arms share {pictures} pictures; take a smaller batch or more pictures"
+        )
     say(f"{folder}: {len(recipe.arms)} arms on {pictures:,} pictures, {len(left)} of {len(wanted)} students to train")
     failed: dict[str, str] = {}
     began = time.monotonic()

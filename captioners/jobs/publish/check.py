@@ -119,6 +119,7 @@ def _altered_files(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
 def _made_again(copy: Path, claimed: Ablation, say: Say) -> Ablation:
     recipe = read_options(AblateRecipe, copy / own.RECIPE).model_copy(update={"gallery": 0})
     text = (copy / own.RECIPE).read_text(encoding="utf-8")
+    probed = read_run(copy / own.PROBE)
     arms = Arms(recipe, claimed.name, copy, text, say)
     _needs_nothing_else(recipe, arms, copy)
     for batch in arms.batches:
@@ -127,8 +128,8 @@ def _made_again(copy: Path, claimed: Ablation, say: Say) -> Ablation:
         arms.drawn(batch, {name: "no captions of it are in the bundle" for name in batch.members if name not in there})
     arms.measure()
     arms.show(claimed.gallery)
-    if recipe.probe is not None and (run := read_run(copy / own.PROBE)) is not None:
-        arms.probed(run)
+    if recipe.probe is not None and probed is not None:
+        arms.probed(probed)
     made = arms.ablation()
     return made.model_copy(update={"arms": tuple(map(_as_failed, made.arms, (*claimed.arms, *made.arms)))})
 
