@@ -162,6 +162,14 @@ def test_the_small_table_6_is_as_large_as_promised():
     assert tests * 2 / 2 ** len(probe.seeds) <= 0.05, "its seeds can bear its tests"
 
 
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.startswith(("ablate/", "probe/"))])
+def test_the_seeds_of_a_recipe_can_bear_its_tests(name):
+    options = read_recipe(name).options
+    probe = options.probe if isinstance(options, AblateRecipe) else options
+    tests = len(options.declare.contrasts) * len(probe.distillation_weights) if probe is not None else 0
+    assert not tests or tests * 2 / 2 ** len(probe.seeds) <= 0.05
+
+
 @pytest.mark.parametrize("name", ["drawn_captions", "captions"])
 def test_the_number_of_captions_is_ablated_at_1_2_5_and_10(name):
     rows = read_options(AblateRecipe, f"ablate/{name}").rows()

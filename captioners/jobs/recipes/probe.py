@@ -118,7 +118,7 @@ class Declare(Options):
     """The task that decides."""
     contrasts: list[tuple[str, str]] = Field([])
     """Pairs [arm, the arm that it is held against]. p-values are corrected for their number, times that of the weights
-    of distillation: 6 seeds can bear one, 8 seeds six."""
+    of distillation: 6 seeds can bear one such test, 7 three, 8 six (three contrasts at two weights)."""
     margin: float = Field(0.02, gt=0)
     """A difference within it counts as none."""
 
