@@ -17,6 +17,7 @@ from captioners.data.drawn_check import check, facts, facts_stated
 from captioners.data.drawn_scene import NOTICE, scene
 from captioners.jobs.ablate import job, students
 from captioners.jobs.ablate.arms import Arms
+from captioners.jobs.ablate.declared import declare, declared
 from captioners.jobs.ablate.job import ablate
 from captioners.jobs.ablate.layers import batch_of, batches
 from captioners.jobs.ablate.mix import best_mix, greedy
@@ -355,7 +356,9 @@ def test_an_ablation_grows_and_what_it_has_stays(done, tmp_path):
     after = (there / "probe/results.jsonl").read_text().splitlines()
     assert after[: len(before)] == before
     assert {json.loads(line)["arm"] for line in after[len(before) :]} == {"short x 2"}
-    assert [change.what for change in run.ablation.declared.changes] == ["contrasts", "margin"]
+    assert [change.what for change in run.ablation.declared.changes] == [
+        "arms.short x 2", "arms.three", "contrasts", "margin"
+    ]  # fmt: skip
     assert run.ablation.declared.contrasts == (("three", "one"),)  # the first one stands
 
 
@@ -387,6 +390,27 @@ def test_another_folder_and_an_altered_declaration_are_refused(done, tmp_path):
     (there / "declared.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="was altered after it was written"):
         ablate(recipe(there))
+    (there / "declared.json").unlink()
+    with pytest.raises(UserError, match="is not there, and results are"):
+        ablate(recipe(there))
+
+
+def test_what_a_claim_is_about_is_declared_too_and_no_change_can_be_erased(tmp_path):
+    declare(recipe("x"), tmp_path)
+    probe = {**MINIATURE["probe"], "lr": 0.1}
+    arms = {
+        **MINIATURE["arms"],
+        "three": {"members": [{"captioner": "none", "draws": 7}]},
+        "both": {"members": [{"captioner": "none", "draws": 7}]},  # in no contrast
+    }
+    changed = recipe("x", probe=probe, arms=arms)
+    assert [one.what for one in declare(changed, tmp_path).changes] == ["arms.three", "lr"]
+    assert declare(changed, tmp_path) == declared(tmp_path), "said once"
+    kept = json.loads((tmp_path / "declared.json").read_text())
+    for name, value in (("changes", []), ("changes", kept["changes"][:1]), ("when", "1999"), ("last", {})):
+        (tmp_path / "declared.json").write_text(json.dumps({**kept, name: value}))
+        with pytest.raises(UserError, match="was altered"):
+            declared(tmp_path)
 
 
 class Pretended:
