@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from captioners.core.errors import UserError
 from captioners.core.options import Options
@@ -94,7 +94,7 @@ class Arm(Options):
     """What its captions cost on the machine that made them."""
     cells: Mapping[str, Cell] = {}
     """Metric's name -> its number."""
-    probe: Mapping[str, Mapping[str, Mapping[str, float]]] = {}
+    probe: Mapping[str, Mapping[str, Mapping[str, FiniteFloat]]] = {}
     """Distillation weight, as text -> task -> seed, as text -> value."""
 
     @model_validator(mode="after")

@@ -228,10 +228,18 @@ def test_another_program_is_handed_the_student_and_writes_numbers(tmp_path):
         ("false", r"evaluation clip: false ended with 1"),
         ("true", r"true wrote no numbers into \{output\}"),
         ("no-such-program {student}", "no-such-program cannot be run"),
+        ("sh -c 'echo oops > {output}/a.json'", r"clip: a\.json: is no JSON"),
+        ("sh -c 'echo oops > {output}/a.json; exit 3'", "sh ended with 3"),
+        ("sh 'unclosed", "run is no command"),
+        ("""sh -c 'echo "{\\"acc\\": NaN}" > {output}/a.json'""", "acc is nan, which is no result"),
+        (
+            """sh -c 'echo "{\\"acc1\\": 0.5}" > {output}/a.json'""",
+            r"no task is named 'clip/acc'. Did you mean 'clip/acc1'",
+        ),
     ],
 )
 def test_a_program_that_fails_is_said(tmp_path, run, says):
-    (options,) = evaluation({"kind": "command", "name": "clip", "run": run})
+    (options,) = evaluation({"kind": "command", "name": "clip", "run": run, "average": ["clip/acc"]})
     student = make_student(probing.STUDENT, 0)
     with pytest.raises(CaptionersError, match=says):
         Judges([options], student.preprocess, tmp_path / "cache")(student)

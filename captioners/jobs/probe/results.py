@@ -73,7 +73,8 @@ def read(folder: Path, file: str = FILE) -> list[Trained]:
             said = json.loads(line)
             key = said["arm"], said["seed"], said["distillation"], said["run"]
             one = found.setdefault(key, {"values": {}})
-            one["values"][said["task"]] = float(said["value"])
+            if isfinite(value := float(said["value"])):
+                one["values"][said["task"]] = value
             one |= {name: said[name] for name in ("tasks", "weights", "seconds")}
         except (ValueError, KeyError, TypeError):
             continue

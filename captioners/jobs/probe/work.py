@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,9 @@ class _Room:
         teachers = [Teacher(*one) for one in self._setting.teachers]
         train(student, steps, teachers, recipe, distillation_weight=task.distillation)
         values = self._judges(student)
+        for name, value in values.items():
+            if not isfinite(value):
+                raise CaptionersError(f"the student's {name} is {value}, which is no result")
         if task.arm not in self._runs:
             self._runs[task.arm] = run_of(self._setting, table)
         weights = weights_digest(student.model.state_dict())[:12]

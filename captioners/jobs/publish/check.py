@@ -72,7 +72,8 @@ def check_bundle(given: str | Path, say: Say = lambda _: None) -> Checked:
             (Path(room) / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, Path(room) / name, follow_symlinks=False)
         again = _made_again(Path(room), claimed, say)
-    pairs = list(_leaves(*(one.model_dump(mode="json", exclude=_EXCEPT) for one in (claimed, again))))
+    said, made = (one.model_dump(mode="json", exclude=_EXCEPT) for one in (claimed, again))
+    pairs = list(_leaves(said, made))
     wrong = [
         f"{where}: the bundle claims {a}, and what it carries gives {b}" for where, a, b in pairs if not _same(a, b)
     ]
