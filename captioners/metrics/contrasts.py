@@ -92,8 +92,8 @@ class Contrast:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be concluded at 5 %, after correction."""
-        if self.p_holm is not None and self.p_holm <= LEVEL:
+        """What may be concluded at 5 %: by the test after correction and the interval; of equivalence, uncorrected."""
+        if self.p_holm is not None and self.p_holm <= LEVEL and not self.low <= 0 <= self.high:
             return "higher" if self.difference > 0 else "lower"
         return "no difference" if self.p_same is not None and self.p_same <= LEVEL else "can't tell"
 

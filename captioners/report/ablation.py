@@ -231,6 +231,8 @@ class Ablation(Options):
     overlap: tuple[Overlap, ...] = ()
     adds: tuple[Added, ...] = ()
     gallery: tuple[Seen, ...] = ()
+    trained_elsewhere: bool = False
+    """Whether students were trained by another program, of which nothing else is known."""
     notes: tuple[str, ...] = ()
     """What a reader must know before all else, such as that this is the drawn world."""
     recipe: str = ""

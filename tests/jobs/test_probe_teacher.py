@@ -1,4 +1,4 @@
-"""captioners/jobs/probe/teacher.py: a teacher that is there is taken if it was trained as is asked, and else refused."""
+"""captioners/jobs/probe/teacher.py: one that is there is taken if it was trained as asked, else refused."""
 
 import pytest
 

@@ -56,6 +56,15 @@ def test_an_arm_that_was_measured_and_failed_later_says_so_beside_its_numbers():
     assert "LOSS IS NAN" in row and "data-value" in row
 
 
+def test_the_page_says_what_its_words_rest_on():
+    found = an_ablation()
+    text = Reader(render_ablation(found)).text
+    assert "nothing else varies" in text and "not the printed one of 95 %" in text
+    assert f"corrected for the number of tests, {len(found.correlations)}:" in text
+    elsewhere = Reader(render_ablation(found.model_copy(update={"trained_elsewhere": True}))).text
+    assert "nothing else varies" not in elsewhere and "by another program" in elsewhere
+
+
 def test_a_task_that_tries_to_be_html_is_read_as_text_and_breaks_after_its_marks():
     task = "retrieval/a_b<script>"
     arm = Arm(name="a", status="done", probe={"0": {task: {"0": 0.5}}})

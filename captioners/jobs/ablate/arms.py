@@ -229,6 +229,7 @@ class Arms:
             overlap=self._overlap,
             adds=tuple(self._adds),
             gallery=self._gallery,
+            trained_elsewhere=self._recipe.probe is not None and self._recipe.probe.kind == "external",
             notes=self._told(),
             recipe=self._text,
             provenance=self._provenance(),

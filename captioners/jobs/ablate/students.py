@@ -1,6 +1,7 @@
 """The students of an ablation: arm after arm on the same reinforced pictures, so that the page grows arm by arm."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from captioners.core.errors import CaptionersError, InterruptedRunError
@@ -47,24 +48,24 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
     rows = _begun(asked, arms, told)
     for number, row in enumerate(rows, start=1):
         with book.part(f"{folder.STUDENTS}{row.name}", f"students of arm {number} of {len(rows)}, {row.name}"):
-            _trained(lambda row=row: probe(asked(rows), told, only=[row.name]), arms, rows, [row])
+            _trained(partial(probe, asked(rows), told, only=[row.name]), arms, rows, [row])
     if recipe.probe is not None and recipe.probe.sanity and arms.to_probe:
         with book.part("controls"):
-            _trained(lambda: probe(asked(rows, sanity=True), told, only=()), arms, rows, [])
+            _trained(partial(probe, asked(rows, sanity=True), told, only=()), arms, rows, [])
 
 
-def _begun(asked: Callable[[Sequence[Row]], ProbeRecipe], arms: Arms, say: Callable[[str], None]) -> Sequence[Row]:
+def _begun(asked: Callable[[Sequence[Row]], ProbeRecipe], arms: Arms, say: Callable[[str], None]) -> list[Row]:
     """Return the arms whose students train on the same pictures, and take note of what these have come to before.
 
     Where they share none, an arm that has none by itself fails, and the others are asked again.
     """
     rows = arms.to_probe
-    if not _trained(lambda: probe(asked(rows), say, only=()), arms, rows, []):
+    if not _trained(partial(probe, asked(rows), say, only=()), arms, rows, []):
         for row in rows:
-            _trained(lambda row=row: probe(asked([row]), say, only=()), arms, [], [row])
+            _trained(partial(probe, asked([row]), say, only=()), arms, [], [row])
         rows = arms.to_probe
         if rows:
-            _trained(lambda: probe(asked(rows), say, only=()), arms, rows, rows)
+            _trained(partial(probe, asked(rows), say, only=()), arms, rows, rows)
     return arms.to_probe
 
 
