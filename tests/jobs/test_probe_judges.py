@@ -15,7 +15,7 @@ from captioners.data.drawn_scene import scene
 from captioners.data.tar import TarWriter
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.probe import drawn
-from captioners.jobs.probe.judges import Judges
+from captioners.jobs.probe.judges import Judges, states_of
 from captioners.jobs.probe.student import make_student
 from captioners.jobs.recipes.probe import Drawn, ProbeRecipe, Retrieval, ZeroShot
 from tests.jobs import captioned, probing
@@ -192,6 +192,27 @@ def test_any_captions_retrieve_their_pictures_and_pictures_their_captions(tmp_pa
     assert found["small/text_to_image"] == np.mean(similarity.argmax(1) == np.arange(len(similarity)))
     assert found["small/image_to_text"] == np.mean(similarity.argmax(0) == np.arange(len(similarity)))
     assert found["average"] == pytest.approx((found["small/text_to_image"] + found["small/image_to_text"]) / 2)
+
+
+def test_pictures_that_changed_are_decoded_anew_and_are_another_task(tmp_path):
+    source = write_set(tmp_path / "set")
+    (options,) = evaluation({"kind": "retrieval", "name": "small", "source": source, "images": 3})
+    student = make_student(probing.STUDENT, 0)
+    before, first = states_of(options), Judges([options], student.preprocess, tmp_path / "cache")._judges[0]._pixels
+    (tar,) = (tmp_path / "set").rglob("*.tar")
+    samples = list(captioned.read(tar))
+    with TarWriter(tar) as writer:
+        for (key, members), (_, other) in zip(samples, samples[1:], strict=False):
+            writer.add(key, {**members, "jpg": other["jpg"]})
+    again = Judges([options], student.preprocess, tmp_path / "cache")._judges[0]._pixels
+    assert states_of(options) != before and not torch.equal(again, first)
+
+
+def test_students_are_not_judged_on_what_they_are_trained_on(tmp_path):
+    judges = Judges([OPTIONS], PREPROCESS, tmp_path)
+    judges.refuse_leaks(scene(0, "caption", at) for at in range(50))
+    with pytest.raises(UserError, match="1 of its scenes are among the pictures that students train on"):
+        judges.refuse_leaks([scene(0, "caption", 0), scene(0, "eval", 3)])
 
 
 def test_a_label_that_is_no_class_and_a_source_without_captions_are_said(tmp_path):

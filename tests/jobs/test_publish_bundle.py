@@ -199,8 +199,8 @@ def test_what_lacks_or_is_cut_is_said_in_a_line(bundle):
     (file,) = bundle.glob("captions/told/*.parquet")
     file.write_bytes(file.read_bytes()[:50])
     sign(bundle)
-    with pytest.raises(UserError, match="gone or damaged"):
-        check_bundle(bundle)
+    wrong = check_bundle(bundle).wrong
+    assert any(line.startswith("arm one, reason: ") and "gone or damaged" in line for line in wrong)
     (bundle / "captions/told/about.json").unlink()
     sign(bundle)
     with pytest.raises(UserError, match=r"captions/told/about.json: is not in the bundle"):

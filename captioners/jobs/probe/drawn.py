@@ -46,6 +46,7 @@ class DrawnJudge:
         every = (scene(options.seed, "eval", index) for index in count())
         single = list(islice((one for one in every if len(one.things) == 1), options.scenes))
         self.scenes = [scene(options.seed, "eval", index) for index in range(max(options.scenes, options.pool))]
+        self.content = frozenset(one.content_key for one in (*single, *self.scenes))
         self.headline = options.average
         self._pool = self.scenes[: options.pool]
         self._asked = self.scenes[: options.scenes]

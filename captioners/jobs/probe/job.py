@@ -23,10 +23,11 @@ from captioners.core.recipe import resolved
 from captioners.core.stopping import resumable, stoppable
 from captioners.executors.local import run_tasks
 from captioners.jobs.probe.external import export_arms
-from captioners.jobs.probe.judges import Judges
+from captioners.jobs.probe.judges import Judges, states_of
 from captioners.jobs.probe.results import USED, Trained, append, read, read_external, trained_elsewhere
 from captioners.jobs.probe.sanity import Check, checks_of
 from captioners.jobs.probe.student import make_student
+from captioners.jobs.probe.table import scenes_of
 from captioners.jobs.probe.work import Failed, Setting, Tables, Task, run_of, students_of, work
 from captioners.jobs.recipes.probe import ProbeRecipe
 from captioners.metrics.contrasts import Contrast, Declared, Result, contrasts
@@ -138,7 +139,9 @@ def _trained_here(recipe: ProbeRecipe, folder: Path, only: Collection[str], say:
     left = [task for task in wanted if task not in there and (task.arm in only or task.arm not in recipe.arms)]
     first = make_student(recipe.student, 0)
     judges = Judges(recipe.evaluation, first.preprocess, folder / "cache")  # what is wrong with a source is said now
-    pictures = len(tables[next(iter(tables))])
+    shown = tables[next(iter(tables))]
+    judges.refuse_leaks(scenes_of(shown))
+    pictures = len(shown)
     if pictures < recipe.batch_size:
         raise UserError(
             f"batch_size {recipe.batch_size}: the arms share {pictures} pictures; take a smaller batch or more pictures"
@@ -205,7 +208,8 @@ def _prepared(recipe: ProbeRecipe, folder: Path, say: Say) -> Setting:
             raise UserError(
                 f"{', '.join(one)}: other teachers, or scales, than {', '.join(first)}; reinforce both alike"
             )
-    return Setting(recipe, folder.absolute(), tuple(of_arm), tuple(teachers))
+    judged_by = tuple(state for one in recipe.evaluation for state in states_of(one))
+    return Setting(recipe, folder.absolute(), tuple(of_arm), tuple(teachers), judged_by)
 
 
 def _external(recipe: ProbeRecipe, folder: Path, known: Collection[str], say: Say) -> ProbeRun:

@@ -57,6 +57,8 @@ class Setting:
     """Of each arm, in the recipe's order."""
     teachers: tuple[tuple[int, float], ...]
     """Width and logit scale of each."""
+    judged_by: tuple[tuple[str, int, str], ...] = ()
+    """The shards that students are judged by: path, bytes, and what changes with the content."""
 
 
 class Tables(Mapping[str, Table]):
@@ -99,7 +101,9 @@ def run_of(setting: Setting, table: Table) -> str:
     truth = [table.held.texts[at] for at in table.truth]
     texts = [{key: [table.captions[at] for at in own] for key, own in one.items()} for one in table.of_image]
     teachers = sha256(table.held.image_emb[table.rows].tobytes()).hexdigest()
-    about = [SEMANTICS, recipe, setting.teachers, table.names, truth, texts, teachers]
+    # Another kind of device, or another PyTorch, trains another student.
+    machine = [device_named(setting.recipe.device).type, torch.__version__]
+    about = [SEMANTICS, machine, recipe, setting.judged_by, setting.teachers, table.names, truth, texts, teachers]
     return sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
