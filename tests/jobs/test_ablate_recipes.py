@@ -101,6 +101,9 @@ def test_captions_are_drawn_at_the_largest_count():
         ({"grid": {"captioners": ["a"]}, "exclude": [{"captoner": "a"}]}, "Did you mean 'captioner'"),
         ({"grid": {"captioners": ["a"]}, "declare": {"contrasts": [["a", "z"]]}}, "no arm is named 'z'"),
         ({"grid": {"captioners": ["a"]}, "probe": {"output": "x"}}, "stand at the top"),
+        ({"grid": {"captioners": ["a"]}, "declare": {"contrasts": [["a", "a"]]}}, "held against itself"),
+        ({"grid": {"captioners": ["a"]}, "declare": {"contrasts": [["a", "b"], ["b", "a"]]}}, "twice; say it once"),
+        ({"arms": {"sanity: x": {"members": [{"captioner": "a"}]}}}, "the probe's own controls"),
         ({"captioners": {"../a": "demo"}, "grid": {"captioners": ["../a"]}}, "captioners"),
     ],
 )

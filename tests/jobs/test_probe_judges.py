@@ -2,7 +2,7 @@
 
 import json
 import sys
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -202,7 +202,7 @@ def test_pictures_that_changed_are_decoded_anew_and_are_another_task(tmp_path):
     (tar,) = (tmp_path / "set").rglob("*.tar")
     samples = list(captioned.read(tar))
     with TarWriter(tar) as writer:
-        for (key, members), (_, other) in zip(samples, samples[1:], strict=False):
+        for (key, members), (_, other) in pairwise(samples):
             writer.add(key, {**members, "jpg": other["jpg"]})
     again = Judges([options], student.preprocess, tmp_path / "cache")._judges[0]._pixels
     assert states_of(options) != before and not torch.equal(again, first)

@@ -246,7 +246,8 @@ class Arms:
         controls = [
             f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in self.checks
         ]
-        return (*((NOTICE,) if drawn else ()), *self._pictures(), *controls, *self._notes)
+        images = found.images_of(self._progress.values())
+        return (*((NOTICE,) if drawn else ()), *images, *self._pictures(), *controls, *self._notes)
 
     def _pictures(self) -> Iterator[str]:
         """Yield how many pictures the students saw."""

@@ -4,7 +4,7 @@ A number that depends on how many captions an image has is compared at one numbe
 rarefied to it, and their cells say so; the others stand at their own number.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import isnan
@@ -148,6 +148,14 @@ def probe_of(results: Iterable[Result]) -> dict[str, dict[str, dict[str, float]]
     for one in results:
         found.setdefault(f"{one.distillation:g}", {}).setdefault(one.task, {})[str(one.seed)] = one.value
     return found
+
+
+def images_of(arms: Iterable[Progress]) -> Iterator[str]:
+    """Yield how many images each arm was measured on, where not all were on equally many."""
+    counts = {one.row.name: one.own.images for one in arms if one.own is not None}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} on {count:,}" for name, count in counts.items())
+        yield f"Arms are measured on the images that each has captions of, and these are not the same: {said}."
 
 
 def controls_of(trained: Iterable[Trained]) -> list[Arm]:
