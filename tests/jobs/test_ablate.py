@@ -467,6 +467,24 @@ def test_a_failing_last_arm_takes_no_control_with_it_and_all_arms_share_their_pi
     assert it.failed == {"both": "no such thing"}
 
 
+def test_captions_that_cannot_be_embedded_take_their_own_arms_along_and_no_others(monkeypatch):
+    arms = {**MINIATURE["arms"], "three": {**MINIATURE["arms"]["three"], "rules": {"refuse": []}}}
+    it = Pretended(recipe("x", arms=arms), bad="")
+    monkeypatch.setattr(students, "probe", it.probe)
+    monkeypatch.setattr(students, "declare", lambda *_: None)
+    monkeypatch.setattr(it, "export", lambda batch, _: batch)
+
+    def reinforce(batch, _teachers):
+        if not batch.called:
+            raise UserError("the disk is full")
+        return Path("shards")
+
+    monkeypatch.setattr(it, "reinforce", reinforce)
+    students.probe_arms(it.asked, it, it, it, lambda _: None)
+    assert it.failed == dict.fromkeys(("one", "both"), "the disk is full")
+    assert {asked for _, only, _ in it.calls for asked in only} == {"ground truth", "three"}
+
+
 def test_a_control_that_fails_ends_the_command_with_2(done, capsys, monkeypatch):
     out, found, _ = done
     monkeypatch.setattr(job, "ablate", lambda *_, **__: replace(found, failed={}, unheld=("shuffled (0.9)",)))

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from captioners.core.errors import CaptionersError, InterruptedRunError
+from captioners.core.errors import CaptionersError, InterruptedRunError, NeedsLookError
 from captioners.jobs.ablate import folder
 from captioners.jobs.ablate.arms import Arms
 from captioners.jobs.ablate.book import Book
 from captioners.jobs.ablate.captions import Maker
 from captioners.jobs.ablate.declared import declare
+from captioners.jobs.ablate.layers import Batch
 from captioners.jobs.probe.job import ProbeRun, probe
 from captioners.jobs.probe.teacher import train_teacher
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
@@ -29,10 +30,10 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
     with book.part("teachers"):
         teachers = teachers_of(recipe, maker.out, say)
     with book.part("reinforce"):
-        shards = {
-            called: maker.reinforce(maker.export(batch, arms.refused(batch)), teachers)
-            for called, batch in wanted.items()
-        }
+        shards = _reinforced(wanted, arms, maker, teachers)
+    rows = arms.to_probe
+    if not shards:
+        return
     declare(recipe, maker.out)
 
     def asked(rows: Sequence[Row], *, sanity: bool = False) -> ProbeRecipe:
@@ -52,6 +53,23 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
     if recipe.probe is not None and recipe.probe.sanity and arms.to_probe:
         with book.part("controls"):
             _trained(partial(probe, asked(rows, sanity=True), told, only=()), arms, rows, [])
+
+
+def _reinforced(
+    wanted: Mapping[str, Batch], arms: Arms, maker: Maker, teachers: Sequence[TeacherOptions]
+) -> dict[str, Path]:
+    """Return the shards of each batch; where one cannot be embedded, its arms fail, and the others go on."""
+    shards = {}
+    for called, batch in wanted.items():
+        try:
+            shards[called] = maker.reinforce(maker.export(batch, arms.refused(batch)), teachers)
+        except (InterruptedRunError, NeedsLookError):
+            raise
+        except CaptionersError as error:
+            for row in arms.to_probe:
+                if row.members and arms.batch_of(row) is batch:
+                    arms.fail(row, str(error))
+    return shards
 
 
 def _begun(asked: Callable[[Sequence[Row]], ProbeRecipe], arms: Arms, say: Callable[[str], None]) -> list[Row]:
