@@ -142,6 +142,8 @@ class Contrast(Options):
     distillation: str
     seeds: int
     """Pairs."""
+    missing: int = 0
+    """Seeds that one of both arms lacks."""
     difference: float | None
     """Mean of arm - against; None before there is a pair."""
     low: float | None = None

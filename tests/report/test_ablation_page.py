@@ -58,6 +58,8 @@ def test_an_arm_that_was_measured_and_failed_later_says_so_beside_its_numbers():
 
 def test_the_page_says_what_its_words_rest_on():
     found = an_ablation()
+    unpaired = tuple(one.model_copy(update={"missing": 2}) for one in found.contrasts)
+    assert "(2 unpaired)" in Reader(render_ablation(found.model_copy(update={"contrasts": unpaired}))).text
     text = Reader(render_ablation(found)).text
     assert "nothing else varies" in text and "not the printed one of 95 %" in text
     assert f"corrected for the number of tests, {len(found.correlations)}:" in text

@@ -167,11 +167,11 @@ def controls_of(trained: Iterable[Trained]) -> list[Arm]:
 
 
 def unit_of(arms: Iterable[Arm]) -> str:
-    """Return the unit of the probe's numbers: shares, or points of a hundred where another trainer wrote those."""
+    """Return the unit of the probe's numbers: shares, or points of a hundred where most that another wrote are."""
     numbers = [
         value for arm in arms for tasks in arm.probe.values() for seeds in tasks.values() for value in seeds.values()
     ]
-    return "points" if any(value > 1 for value in numbers) else "share"
+    return "points" if 2 * sum(value > 1 for value in numbers) > len(numbers) else "share"
 
 
 def compared(recipe: AblateRecipe, arms: Iterable[Progress]) -> list[Tested]:
@@ -201,6 +201,7 @@ def contrasts_of(tested: Iterable[Tested]) -> tuple[Contrast, ...]:
             task=one.task,
             distillation=f"{one.distillation:g}",
             seeds=len(one.seeds),
+            missing=len(one.missing),
             difference=_number(one.difference),
             low=_number(one.low),
             high=_number(one.high),

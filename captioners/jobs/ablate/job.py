@@ -9,7 +9,7 @@ runs/ablate-1a2b3c/
     captions/          a run of `generate`: every captioner and decoding once, as many captions as any arm takes
     captioned-DIGEST/  the same as captioned shards; reinforced-DIGEST/: with augmentations and embeddings
     teacher/           with `teachers: oracle` only
-    probe/             students, arm by arm and seed by seed
+    probe/             students, arm by arm and seed by seed; used.jsonl has those that the page rests on
     book.json          how long the parts took; budget.json: the mix that gains most per second, where it is asked for
 
 A DIGEST stands for what went in: an arm that changes it gets new shards, and what was made before stays for you to

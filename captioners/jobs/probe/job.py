@@ -5,7 +5,8 @@
     RUN/probe.json       contrasts, sanity checks, what chance would give
     RUN/cache/           decoded pictures; may be deleted
 
-The same command resumes. More arms, seeds or weights of distillation continue the same run.
+The same command resumes. Where `output` names the folder, more arms, seeds or weights of distillation continue the
+same run; by default, its name stands for the recipe.
 """
 
 import json
