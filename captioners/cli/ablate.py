@@ -48,14 +48,16 @@ def command(
     typer.echo()
     for arm, reason in run.failed.items():
         typer.echo(f"arm {arm} failed: {reason}", err=True)
+    for control in run.unheld:
+        typer.echo(f"control failed: {control}", err=True)
     done(run.page, f"captioners report {run.directory} --to html")
-    if run.failed:
+    if run.failed or run.unheld:
         raise typer.Exit(2)
 
 
 def _check(bundle: str, changes: Sequence[str]) -> None:
     from captioners.core.errors import UserError
-    from captioners.jobs.publish.check import check_bundle
+    from captioners.jobs.publish.check import CARRIED, check_bundle
 
     if changes:
         raise UserError(f"--check makes a bundle again as it was made; leave out {' '.join(changes)}")
@@ -63,6 +65,7 @@ def _check(bundle: str, changes: Sequence[str]) -> None:
     for line in found.wrong:
         typer.echo(line, err=True)
     if found.wrong:
-        typer.echo(f"{bundle}: {len(found.wrong):,} of {found.numbers:,} numbers and files differ", err=True)
+        typer.echo(f"{bundle}: {len(found.wrong):,} values or files differ", err=True)
         raise typer.Exit(2)
-    typer.echo(f"{bundle}: {found.rows:,} arms made again, all of their {found.numbers:,} numbers as claimed")
+    typer.echo(f"{bundle}: {found.rows:,} arms made again, all of their {found.numbers:,} values as claimed")
+    typer.echo(f"taken over as claimed: {CARRIED}")

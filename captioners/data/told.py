@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from io import BytesIO
 
+from captioners.core.errors import UserError
 from captioners.core.ledger import slug
 from captioners.core.parquet_bytes import read_parquet
 from captioners.core.run_dir import RunDir
@@ -55,8 +56,17 @@ class Told:
         """Whether the run is to be read so."""
 
     def samples(self, shard: str, start: int, stop: int | None) -> Iterator[Sample]:
-        """Yield the samples of a shard from number `start` to before `stop`; their pictures are empty."""
-        for row in read_parquet(self._place.read(_file(shard))).to_pylist():
+        """Yield the samples of a shard from number `start` to before `stop`; their pictures are empty.
+
+        Raises UserError for a damaged file.
+        """
+        import pyarrow as pa
+
+        try:
+            rows = read_parquet(self._place.read(_file(shard))).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{self._place.at(_file(shard))}: gone or damaged ({type(error).__name__})") from None
+        for row in rows:
             if row["index"] >= start and (stop is None or row["index"] < stop):
                 yield Sample(
                     shard=shard,

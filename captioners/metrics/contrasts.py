@@ -53,6 +53,10 @@ class Declared:
     """Differences smaller than this count as none, in the task's unit."""
     seeds: tuple[int, ...] = ()
     """Those that count; results of others are left out. None: all that are there."""
+    weights: tuple[float, ...] = ()
+    """Of distillation, likewise."""
+    arms: tuple[str, ...] = ()
+    """All arms that there are, with results or still without. None: those with results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,7 @@ class Contrast:
     p: float | None
     """Of the two-sided sign-flip test of no difference."""
     p_holm: float | None
-    """The same, corrected for the declared contrasts of its task, at all weights of distillation."""
+    """The same, corrected for all declared contrasts of its task, at all weights of distillation, measured or not."""
     p_least: float | None
     """The smallest `p_holm` that so many seeds could have given: above 0.05, no result could have been significant."""
     p_same: float | None
@@ -88,8 +92,8 @@ class Contrast:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be concluded at 5 %, after correction."""
-        if self.p_holm is not None and self.p_holm <= LEVEL:
+        """What may be concluded at 5 %: by the test after correction and the interval; of equivalence, uncorrected."""
+        if self.p_holm is not None and self.p_holm <= LEVEL and not self.low <= 0 <= self.high:
             return "higher" if self.difference > 0 else "lower"
         return "no difference" if self.p_same is not None and self.p_same <= LEVEL else "can't tell"
 
@@ -102,23 +106,26 @@ class Contrast:
 def contrasts(results: Sequence[Result], declared: Declared) -> list[Contrast]:
     """Return every declared contrast on every task, the primary one first, for each weight of distillation.
 
+    One that lacks results is corrected for like the others: an arm that failed makes no p-value smaller. On tasks other
+    than the primary one, it is left out after that.
+
     Raises:
-        UserError: a seed of an arm has two numbers for one task, or a contrast names an arm without any result.
+        UserError: a seed of an arm has two numbers for one task, or a contrast names an unknown arm.
     """
     table = _table(results, declared)
-    known = dict.fromkeys(result.arm for result in results)
+    known = dict.fromkeys(declared.arms or (result.arm for result in results))
     for arm in dict.fromkeys(arm for pair in declared.contrasts for arm in pair):
         if arm not in known:
             raise UserError(f"contrasts: no result is of an arm {arm!r}; there are {', '.join(known) or 'none'}")
     tasks = dict.fromkeys((declared.primary, *(result.task for result in results)))
-    weights = sorted({result.distillation for result in results})
+    weights = sorted(declared.weights or {result.distillation for result in results})
     found = [
         _contrast(table, task, weight, pair, declared)
         for task in tasks
         for weight in weights
         for pair in declared.contrasts
     ]
-    return _corrected([one for one in found if one.seeds or one.primary])
+    return [one for one in _corrected(found) if one.seeds or one.primary]
 
 
 def sign_flip(differences: ArrayLike) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from captioners.core.errors import UserError
 from captioners.core.options import Options
@@ -94,7 +94,7 @@ class Arm(Options):
     """What its captions cost on the machine that made them."""
     cells: Mapping[str, Cell] = {}
     """Metric's name -> its number."""
-    probe: Mapping[str, Mapping[str, Mapping[str, float]]] = {}
+    probe: Mapping[str, Mapping[str, Mapping[str, FiniteFloat]]] = {}
     """Distillation weight, as text -> task -> seed, as text -> value."""
 
     @model_validator(mode="after")
@@ -142,6 +142,8 @@ class Contrast(Options):
     distillation: str
     seeds: int
     """Pairs."""
+    missing: int = 0
+    """Seeds that one of both arms lacks."""
     difference: float | None
     """Mean of arm - against; None before there is a pair."""
     low: float | None = None
@@ -231,6 +233,8 @@ class Ablation(Options):
     overlap: tuple[Overlap, ...] = ()
     adds: tuple[Added, ...] = ()
     gallery: tuple[Seen, ...] = ()
+    trained_elsewhere: bool = False
+    """Whether students were trained by another program, of which nothing else is known."""
     notes: tuple[str, ...] = ()
     """What a reader must know before all else, such as that this is the drawn world."""
     recipe: str = ""

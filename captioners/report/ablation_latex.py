@@ -13,7 +13,7 @@ _SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "λ": r"$\lambda$", "ρ": r"$\rho$", "−": r"$-$", "×": r"$\times$", "±": r"$\pm$", "–": "--",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "→": r"$\rightarrow$", "\u00a0": "~", "“": "``", "”": "''", "'": "'",
-    '"': r"\textquotedbl{}",
+    '"': "''",
 }  # fmt: skip
 """Letters that LaTeX reads as something else, or that its old fonts lack."""
 
@@ -86,7 +86,8 @@ def _contrasts(found: Ablation) -> str:
                 f"{one.arm} − {one.against}", one.task, one.distillation, difference(one, found.task_unit),
                 str(one.seeds), p_value(one.p), p_value(one.p_holm), finding(one),
             )  # fmt: skip
-            lines.append(" & ".join(map(escaped, values)) + r" \\")
+            line = " & ".join(map(escaped, values)) + r" \\"
+            lines.append(f"{{}}{line}" if line.startswith("[") else line)  # or it were the length of the line break
     caption = "Contrasts of the declared endpoint: differences of paired seeds with 95\\,\\% intervals"
     caption += ", in points." if found.task_unit == "share" else "."
     return _float(caption, "tab:contrasts", "lllrrrrl", heads, lines, wide=True) if lines else ""

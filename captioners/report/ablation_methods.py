@@ -30,12 +30,15 @@ _OF_METRICS: tuple[tuple[str, str], ...] = (
 
 def methods(found: Ablation) -> str:
     """Return the paragraph; sources stand in it as [@key]."""
-    arms = [arm for arm in found.arms if not arm.sanity]
+    every = [arm for arm in found.arms if not arm.sanity]
+    arms = [arm for arm in every if arm.members]
     captioners = sorted({member.captioner for arm in arms for member in arm.members})
     counts = sorted({arm.m for arm in arms if arm.m})
+    plain = len(every) - len(arms)
+    truth = f", and {plain} of the pictures' own captions alone," if plain else ""
     several = "" if len(captioners) == 1 else "s"
     drawn = (
-        f"We compare {len(arms)} arms of synthetic captions for multi-modal reinforced training "
+        f"We compare {len(arms)} arms of synthetic captions{truth} for multi-modal reinforced training "
         f"[@faghri2025mobileclip2], drawn from {len(captioners)} captioner{several} [@yu2022coca] with "
         f"{_listed(counts)} captions an image; captions are drawn once at the largest count, and smaller counts are "
         "prefixes of the same draws."
@@ -49,8 +52,9 @@ def _measured(found: Ablation) -> list[str]:
         return []
     named = [f"{name}{_cited(name)}" for name in measured]
     return [
-        f"Captions are measured by {_listed(named)}; n-grams are of lower-cased words without punctuation, and what "
-        "depends on the number of captions is compared at equal numbers. Intervals are 95 % bootstrap intervals over "
+        f"Captions are measured by {_listed(named)}; n-grams are of lower-cased words without punctuation. Diversity "
+        "is compared at equal numbers of captions; quality, truth, facts told and length stand at each arm's own "
+        "number. Intervals are 95 % bootstrap intervals over "
         "images."
     ]
 
@@ -61,10 +65,14 @@ def _probed(found: Ablation) -> list[str]:
         return []
     probes = [tasks for arm in found.arms for tasks in arm.probe.values()]
     seeds = {seed for tasks in probes for values in tasks.values() for seed in values}
+    how = (
+        "On each arm's captions another program trained students,"
+        if found.trained_elsewhere
+        else "On each arm's captions we train a small CLIP student, varying nothing but the table of captions, with "
+        "the loss (1 − λ) L_CLIP + λ L_KD of MobileCLIP2, Equations 1 and 2 [@faghri2025mobileclip2],"
+    )
     said = [
-        "On each arm's captions we train a small CLIP student, varying nothing but the table of captions, with the "
-        "loss (1 − λ) L_CLIP + λ L_KD of MobileCLIP2, Equations 1 and 2 [@faghri2025mobileclip2], at "
-        f"λ = {_listed(weights)}, over {len(seeds)} seed{'' if len(seeds) == 1 else 's'} that all arms share."
+        f"{how} at λ = {_listed(weights)}, over {len(seeds)} seed{'' if len(seeds) == 1 else 's'} that all arms share."
     ]
     declared = found.declared
     if declared is not None:
@@ -81,8 +89,8 @@ def _probed(found: Ablation) -> list[str]:
     if any(one.p is not None for one in found.contrasts):
         said.append(
             "Arms are compared seed by seed: Student's 95 % interval of the paired difference, exact two-sided "
-            "sign-flip tests with Holm's correction [@holm1979simple], and two one-sided tests of equivalence "
-            "[@schuirmann1987comparison] before we say that there is no difference."
+            "sign-flip tests with Holm's correction [@holm1979simple], and two one-sided tests of equivalence at 5 %, "
+            "uncorrected [@schuirmann1987comparison], before we say that there is no difference."
         )
     elif found.contrasts:
         said.append("Arms are compared seed by seed by Student's 95 % interval; seeds are too few for a test.")

@@ -13,7 +13,8 @@ MOST_ANSWERS = 6
 def finding(contrast: Contrast) -> str:
     """Say what a contrast found; nothing is claimed that its interval does not carry.
 
-    Nothing is said to be better or worse that Holm's correction takes back; "no difference" needs the equivalence test.
+    Nothing is said to be better or worse that Holm's correction takes back, or whose interval holds 0; "no difference"
+    needs the equivalence test, whose p-values are not corrected.
     """
     if contrast.difference is None:
         return "not measured yet"
@@ -24,7 +25,7 @@ def finding(contrast: Contrast) -> str:
 
 def _within(contrast: Contrast, difference: float, low: float, high: float) -> str:
     which = "better" if difference > 0 else "worse"
-    if contrast.p_holm is not None and contrast.p_holm <= SIGNIFICANT:
+    if contrast.p_holm is not None and contrast.p_holm <= SIGNIFICANT and not low <= 0 <= high:
         return f"{which}, by less than the margin" if contrast.equivalent else which
     if contrast.equivalent:
         return "no difference that matters"

@@ -3,6 +3,9 @@
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +17,12 @@ from captioners.data.drawn_check import check, facts, facts_stated
 from captioners.data.drawn_scene import NOTICE, scene
 from captioners.jobs.ablate import job, students
 from captioners.jobs.ablate.arms import Arms
+from captioners.jobs.ablate.declared import declare, declared
 from captioners.jobs.ablate.job import ablate
+from captioners.jobs.ablate.layers import batch_of, batches
 from captioners.jobs.ablate.mix import best_mix, greedy
 from captioners.jobs.plan.job import plan
+from captioners.jobs.probe.job import ProbeRun
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.report.ablation import read_ablation
@@ -275,7 +281,8 @@ def test_the_same_command_again_makes_nothing_anew(done):
     again = ablate(recipe(out))
     after = _files(out)
     assert before.keys() == after.keys()
-    assert {path.name for path in after if before[path] != after[path]} <= {"manifest.jsonl"}  # of the set, as it was
+    written = {path.name for path in after if before[path] != after[path]}
+    assert written <= {"manifest.jsonl", "used.jsonl"}  # of the set, and of the page, as they were
     assert again.ablation == first.ablation
 
 
@@ -302,25 +309,34 @@ def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, mo
     (there / "declared.json").unlink()
     probe, calls = students.probe, Counter()
 
-    def stopped(asked, say):
+    def stopped(asked, say, **more):
         calls["arms"] += 1
-        if calls["arms"] == 3:
+        if calls["arms"] == 4:  # the first call reads what is there
             raise InterruptedRunError("stopped; run the same command again")
-        return probe(asked, say)
+        return probe(asked, say, **more)
 
     monkeypatch.setattr(students, "probe", stopped)
     with pytest.raises(InterruptedRunError):
         ablate(recipe(there))
     found = read_ablation((there / "ablation.json").read_bytes())
     assert Counter(arm.status for arm in found.arms) == {"done": 2, "missing": 2, "failed": 1}
-    assert found.contrasts == ()
+    assert [(one.arm, one.difference) for one in found.contrasts] == [("three", None)], "it counts among the tests"
     first = (there / "probe/results.jsonl").read_text()
     monkeypatch.setattr(students, "probe", probe)
     again = json.loads(ablate(recipe(there)).ablation.as_json())
     assert (there / "probe/results.jsonl").read_text().startswith(first)
+    complete = (there / "ablation.json").read_bytes()
+
+    def at_once(asked, say, **more):
+        raise InterruptedRunError("stopped")
+
+    monkeypatch.setattr(students, "probe", at_once)
+    with pytest.raises(InterruptedRunError):
+        ablate(recipe(there))
+    assert (there / "ablation.json").read_bytes() == complete, "what was found is not wiped by a start that found none"
     expected = json.loads(whole.ablation.as_json())
     for one in (again, expected):
-        one.pop("recipe"), one["declared"].pop("when")
+        one.pop("recipe"), one["declared"].pop("when"), one["declared"].pop("sha256")
     assert again == expected
 
 
@@ -341,7 +357,9 @@ def test_an_ablation_grows_and_what_it_has_stays(done, tmp_path):
     after = (there / "probe/results.jsonl").read_text().splitlines()
     assert after[: len(before)] == before
     assert {json.loads(line)["arm"] for line in after[len(before) :]} == {"short x 2"}
-    assert [change.what for change in run.ablation.declared.changes] == ["contrasts", "margin"]
+    assert [change.what for change in run.ablation.declared.changes] == [
+        "arms.short x 2", "arms.three", "contrasts", "margin"
+    ]  # fmt: skip
     assert run.ablation.declared.contrasts == (("three", "one"),)  # the first one stands
 
 
@@ -373,6 +391,106 @@ def test_another_folder_and_an_altered_declaration_are_refused(done, tmp_path):
     (there / "declared.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="was altered after it was written"):
         ablate(recipe(there))
+    (there / "declared.json").unlink()
+    with pytest.raises(UserError, match="is not there, and results are"):
+        ablate(recipe(there))
+
+
+def test_what_a_claim_is_about_is_declared_too_and_no_change_can_be_erased(tmp_path):
+    declare(recipe("x"), tmp_path)
+    probe = {**MINIATURE["probe"], "lr": 0.1}
+    arms = {
+        **MINIATURE["arms"],
+        "three": {"members": [{"captioner": "none", "draws": 7}]},
+        "both": {"members": [{"captioner": "none", "draws": 7}]},  # in no contrast
+    }
+    changed = recipe("x", probe=probe, arms=arms)
+    assert [one.what for one in declare(changed, tmp_path).changes] == ["arms.three", "lr"]
+    assert declare(changed, tmp_path) == declared(tmp_path), "said once"
+    kept = json.loads((tmp_path / "declared.json").read_text())
+    for name, value in (("changes", []), ("changes", kept["changes"][:1]), ("when", "1999"), ("last", {})):
+        (tmp_path / "declared.json").write_text(json.dumps({**kept, name: value}))
+        with pytest.raises(UserError, match="was altered"):
+            declared(tmp_path)
+
+
+class Pretended:
+    """Arms, a maker and a book of nothing, and a probe that only notes what it is asked."""
+
+    out = Path("nowhere")
+
+    def __init__(self, asked, bad):
+        self.asked, self.bad, self.failed, self.calls = asked, bad, {}, []
+        self.rows = list(asked.rows().values())[:4]
+        self.batches = batches(asked, asked.rows().values())
+
+    @property
+    def to_probe(self):
+        return [row for row in self.rows if row.name not in self.failed]
+
+    def batch_of(self, row):
+        return batch_of(self.asked, row, self.batches) if row.members else self.batches[0]
+
+    def refused(self, _batch):
+        return {}
+
+    def export(self, *_):
+        return None
+
+    def reinforce(self, *_):
+        return Path("shards")
+
+    def part(self, *_):
+        return nullcontext()
+
+    def fail(self, row, why):
+        self.failed[row.name] = why
+
+    def probed(self, run, _upto):
+        self.failed |= run.failed
+
+    def probe(self, asked, _say, *, only):
+        self.calls.append((tuple(asked.arms), tuple(only), asked.sanity))
+        if self.bad in only:
+            raise UserError("no such thing")
+        return ProbeRun(directory="", results=[], contrasts=[])
+
+
+def test_a_failing_last_arm_takes_no_control_with_it_and_all_arms_share_their_pictures(monkeypatch):
+    asked = recipe("x", probe={**MINIATURE["probe"], "sanity": True})
+    it = Pretended(asked, bad="both")
+    monkeypatch.setattr(students, "probe", it.probe)
+    monkeypatch.setattr(students, "declare", lambda *_: None)
+    students.probe_arms(asked, it, it, it, lambda _: None)
+    every = ("ground truth", "one", "three", "both")
+    trained = [(every, (name,), False) for name in every]
+    assert it.calls == [(every, (), False), *trained, (every, (), True)]
+    assert it.failed == {"both": "no such thing"}
+
+
+def test_captions_that_cannot_be_embedded_take_their_own_arms_along_and_no_others(monkeypatch):
+    arms = {**MINIATURE["arms"], "three": {**MINIATURE["arms"]["three"], "rules": {"refuse": []}}}
+    it = Pretended(recipe("x", arms=arms), bad="")
+    monkeypatch.setattr(students, "probe", it.probe)
+    monkeypatch.setattr(students, "declare", lambda *_: None)
+    monkeypatch.setattr(it, "export", lambda batch, _: batch)
+
+    def reinforce(batch, _teachers):
+        if not batch.called:
+            raise UserError("the disk is full")
+        return Path("shards")
+
+    monkeypatch.setattr(it, "reinforce", reinforce)
+    students.probe_arms(it.asked, it, it, it, lambda _: None)
+    assert it.failed == dict.fromkeys(("one", "both"), "the disk is full")
+    assert {asked for _, only, _ in it.calls for asked in only} == {"ground truth", "three"}
+
+
+def test_a_control_that_fails_ends_the_command_with_2(done, capsys, monkeypatch):
+    out, found, _ = done
+    monkeypatch.setattr(job, "ablate", lambda *_, **__: replace(found, failed={}, unheld=("shuffled (0.9)",)))
+    assert captioners(["ablate", str(out / "recipe.yaml")]) == 2
+    assert "control failed: shuffled (0.9)" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_2_where_an_arm_failed(done, capsys, monkeypatch):

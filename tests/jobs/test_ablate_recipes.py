@@ -101,6 +101,9 @@ def test_captions_are_drawn_at_the_largest_count():
         ({"grid": {"captioners": ["a"]}, "exclude": [{"captoner": "a"}]}, "Did you mean 'captioner'"),
         ({"grid": {"captioners": ["a"]}, "declare": {"contrasts": [["a", "z"]]}}, "no arm is named 'z'"),
         ({"grid": {"captioners": ["a"]}, "probe": {"output": "x"}}, "stand at the top"),
+        ({"grid": {"captioners": ["a"]}, "declare": {"contrasts": [["a", "a"]]}}, "held against itself"),
+        ({"grid": {"captioners": ["a"]}, "declare": {"contrasts": [["a", "b"], ["b", "a"]]}}, "twice; say it once"),
+        ({"arms": {"sanity: x": {"members": [{"captioner": "a"}]}}}, "the probe's own controls"),
         ({"captioners": {"../a": "demo"}, "grid": {"captioners": ["../a"]}}, "captioners"),
     ],
 )
@@ -160,6 +163,14 @@ def test_the_small_table_6_is_as_large_as_promised():
     assert len(found.rows()) * len(probe.seeds) * len(probe.distillation_weights) <= 8 * 6 * 2
     tests = len(found.declare.contrasts) * len(probe.distillation_weights)
     assert tests * 2 / 2 ** len(probe.seeds) <= 0.05, "its seeds can bear its tests"
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.startswith(("ablate/", "probe/"))])
+def test_the_seeds_of_a_recipe_can_bear_its_tests(name):
+    options = read_recipe(name).options
+    probe = options.probe if isinstance(options, AblateRecipe) else options
+    tests = len(options.declare.contrasts) * len(probe.distillation_weights) if probe is not None else 0
+    assert not tests or tests * 2 / 2 ** len(probe.seeds) <= 0.05
 
 
 @pytest.mark.parametrize("name", ["drawn_captions", "captions"])

@@ -10,11 +10,12 @@ import torch
 from captioners.cli.main import run as command
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
 from captioners.core.recipe import options_from, read_recipe
+from captioners.data.tar import TarWriter
 from captioners.jobs.probe import work
 from captioners.jobs.probe.job import probe
 from captioners.jobs.probe.results import FILE, Trained, append, read
 from captioners.jobs.probe.sanity import checks_of
-from captioners.jobs.probe.work import MANY, ONE, ORACLE, SHUFFLED, Task
+from captioners.jobs.probe.work import MANY, ONE, ORACLE, SHUFFLED
 from captioners.jobs.recipes.probe import ProbeRecipe
 from captioners.metrics.contrasts import Result
 from captioners.reinforcement.dataset import ReinforcedDataset, StudentTransform
@@ -121,7 +122,8 @@ def test_an_arm_that_fails_does_not_stop_the_others(shards, tmp_path, monkeypatc
     monkeypatch.setattr(work._Room, "trained", fails)
     run = probe(recipe(shards, tmp_path / "run"))
     assert run.failed == {"one": "the student's loss is nan after step 3; a lower lr may help"}
-    assert {one.arm for one in run.results} == {"three"} and run.contrasts == []
+    assert {one.arm for one in run.results} == {"three"}
+    assert [(one.arm, one.against, one.seeds) for one in run.contrasts] == [("three", "one", ())]
     assert json.loads((tmp_path / "run/probe.json").read_text())["failed"] == run.failed
 
 
@@ -156,16 +158,15 @@ def test_mistakes_are_said_before_anything_is_trained(shards, tmp_path):
 def test_checks_fail_where_they_should():
     values = {"average": 0.3, "count": 0.2}
     good = {arm: Trained(arm, 0, 0.0, "r", "w", 1.0, values) for arm in ("one", ONE, MANY, SHUFFLED, ORACLE)}
-    options = recipe("x", "y", arms={"one": {"captions": {"short": 1}}}, declare={})
 
     def held(chance=0.28, **other):
-        found = {Task(arm, 0, 0.0): other.get(arm, one) for arm, one in good.items()}
-        return [check.holds for check in checks_of(found, options, {"average": chance})]
+        found = [other.get(arm, one) for arm, one in good.items()]
+        return [check.holds for check in checks_of(found, ["one"], {"average": chance})]
 
     assert held() == [True, True, True]
     assert held(**{MANY: replace(good[MANY], weights="other")}) == [False, True, True]
     assert held(chance=0.2) == [True, False, True]
-    assert held(**{ORACLE: replace(good[ORACLE], values={**values, "average": 0.29})}) == [True, True, False]
+    assert held(**{ORACLE: replace(good[ORACLE], values={**values, "average": 0.299})}) == [True, True, False]
 
 
 def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
@@ -173,8 +174,8 @@ def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
     external = {"kind": "external", "seeds": [0, 1], "distillation_weights": [0.0, 1.0]}
     probe(recipe(shards, tmp_path / "run", **external))
     script = (tmp_path / "run/train_all.sh").read_text().splitlines()
-    assert (
-        len([line for line in script if line.startswith("bash train.sh")]) == 8 and "bash train.sh three 1 0" in script
+    assert len([line for line in script if line.startswith("bash train.sh")]) == 8 and any(
+        line.startswith("bash train.sh three ") and line.endswith("arms/01-three 1 0") for line in script
     )
     for name, captions in (("00-one", 1), ("01-three", 3)):
         written = tmp_path / "run/arms" / name
@@ -189,6 +190,33 @@ def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
     assert again.contrasts == run.contrasts
 
 
+def test_arms_for_another_trainer_have_the_same_samples_and_are_never_stale(tmp_path):
+    """One sample lacks the captions of one arm: no arm has it. An arm that takes more, or other shards, is new."""
+    shards, said = Path(probing.write(tmp_path / "set", 6)), []
+    (tar,) = sorted(shards.rglob("*.tar"))
+    samples = list(captioned.read(tar))
+    lacking = {key: text for key, text in json.loads(samples[2][1]["syn.json"]).items() if "short" not in key}
+    samples[2][1]["syn.json"] = json.dumps(lacking).encode()
+    with TarWriter(tar) as writer:
+        for key, members in samples:
+            writer.add(key, members)
+
+    def export(arms):
+        probe(recipe(str(shards), tmp_path / "run", kind="external", arms=arms, declare={}), said.append)
+        folders = [name for name in (tmp_path / "run/arms").iterdir() if not name.name.endswith(".part")]
+        return {folder.name: dict(captioned.read(next(folder.glob("*.tar")))) for folder in folders}
+
+    arms = {"a": {"captions": {"short": 1}}, "b": {"captions": {"detailed": 1}}}
+    first = export(arms)
+    assert len(first["00-a"]) == 5 and first["00-a"].keys() == first["01-b"].keys()
+    assert samples[2][0] not in first["00-a"]
+    assert any(line.startswith("1 of 6 samples are left out") for line in said)
+    assert export(arms) == first and not any("arms/" in line for line in said[4:]), "nothing is written anew"
+    more = export({**arms, "a": {"captions": {"short": 2}}})
+    counts = {len(*json.loads(members["syn.json"]).values()) for members in more["00-a"].values()}
+    assert counts == {2} and more["01-b"] == first["01-b"]
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
@@ -197,7 +225,8 @@ def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
             ['{"arm": "one", "seed": 0, "task": "t", "value": 1}'] * 2,
             "arm one, seed 0, t, distillation 0 stands there twice",
         ),
-        (['{"arm": "other", "seed": 0, "task": "t", "value": 1}'], "no line is of the recipe's arms"),
+        (['{"arm": "other", "seed": 0, "task": "t", "value": 1}'], "no arm is named 'other'; there are one, three"),
+        (['{"arm": "one", "seed": 9, "task": "t", "value": 1}'], "no line is of the recipe's arms"),
         (['{"arm": "one", "seed": 0, "task": "t", "value": 1}'], "no task is named 'average'; there are t"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from captioners.data.drawn_scene import scene
 from captioners.data.tar import TarWriter
 from captioners.images.preprocess import Preprocess
 from captioners.jobs.probe import drawn
-from captioners.jobs.probe.judges import Judges
+from captioners.jobs.probe.judges import Judges, states_of
 from captioners.jobs.probe.student import make_student
 from captioners.jobs.recipes.probe import Drawn, ProbeRecipe, Retrieval, ZeroShot
 from tests.jobs import captioned, probing
@@ -194,6 +194,27 @@ def test_any_captions_retrieve_their_pictures_and_pictures_their_captions(tmp_pa
     assert found["average"] == pytest.approx((found["small/text_to_image"] + found["small/image_to_text"]) / 2)
 
 
+def test_pictures_that_changed_are_decoded_anew_and_are_another_task(tmp_path):
+    source = write_set(tmp_path / "set")
+    (options,) = evaluation({"kind": "retrieval", "name": "small", "source": source, "images": 3})
+    student = make_student(probing.STUDENT, 0)
+    before, first = states_of(options), Judges([options], student.preprocess, tmp_path / "cache")._judges[0]._pixels
+    (tar,) = (tmp_path / "set").rglob("*.tar")
+    samples = list(captioned.read(tar))
+    with TarWriter(tar) as writer:
+        for (key, members), (_, other) in pairwise(samples):
+            writer.add(key, {**members, "jpg": other["jpg"]})
+    again = Judges([options], student.preprocess, tmp_path / "cache")._judges[0]._pixels
+    assert states_of(options) != before and not torch.equal(again, first)
+
+
+def test_students_are_not_judged_on_what_they_are_trained_on(tmp_path):
+    judges = Judges([OPTIONS], PREPROCESS, tmp_path)
+    judges.refuse_leaks(scene(0, "caption", at) for at in range(50))
+    with pytest.raises(UserError, match="1 of its scenes are among the pictures that students train on"):
+        judges.refuse_leaks([scene(0, "caption", 0), scene(0, "eval", 3)])
+
+
 def test_a_label_that_is_no_class_and_a_source_without_captions_are_said(tmp_path):
     source = write_set(tmp_path / "set")
     wrong = {"kind": "zero_shot", "name": "pets", "source": source, "classes": ["cat", "dog"]}
@@ -228,10 +249,18 @@ def test_another_program_is_handed_the_student_and_writes_numbers(tmp_path):
         ("false", r"evaluation clip: false ended with 1"),
         ("true", r"true wrote no numbers into \{output\}"),
         ("no-such-program {student}", "no-such-program cannot be run"),
+        ("sh -c 'echo oops > {output}/a.json'", r"clip: a\.json: is no JSON"),
+        ("sh -c 'echo oops > {output}/a.json; exit 3'", "sh ended with 3"),
+        ("sh 'unclosed", "run is no command"),
+        ("""sh -c 'echo "{\\"acc\\": NaN}" > {output}/a.json'""", "acc is nan, which is no result"),
+        (
+            """sh -c 'echo "{\\"acc1\\": 0.5}" > {output}/a.json'""",
+            r"no task is named 'clip/acc'. Did you mean 'clip/acc1'",
+        ),
     ],
 )
 def test_a_program_that_fails_is_said(tmp_path, run, says):
-    (options,) = evaluation({"kind": "command", "name": "clip", "run": run})
+    (options,) = evaluation({"kind": "command", "name": "clip", "run": run, "average": ["clip/acc"]})
     student = make_student(probing.STUDENT, 0)
     with pytest.raises(CaptionersError, match=says):
         Judges([options], student.preprocess, tmp_path / "cache")(student)

@@ -1,7 +1,9 @@
 """A bundle of an ablation: made again without pictures, equal to the last digit; one altered number fails by name."""
 
 import json
+import os
 import shutil
+from dataclasses import replace
 from hashlib import sha256
 from itertools import combinations, pairwise
 
@@ -23,7 +25,6 @@ from captioners.jobs.publish.bundle import MANIFEST, manifest
 from captioners.jobs.publish.check import check_bundle
 from captioners.jobs.publish.job import publish
 from captioners.jobs.recipes.ablate import AblateRecipe
-from captioners.metrics.contrasts import Declared, contrasts
 from captioners.metrics.tokens import split_all
 from captioners.report.ablation import read_ablation
 from tests.kinds.test_scorer import write_clip
@@ -53,7 +54,7 @@ RECIPE = {
 
 
 def students(recipe, arms, maker, _book, _say):
-    """Stand for the probe: students whose results are known, and what they come to by the probe's own statistics."""
+    """Stand for the probe: students whose results are known."""
     declare(recipe, maker.out)
     (maker.out / "probe").mkdir(exist_ok=True)
     trained = [
@@ -61,11 +62,16 @@ def students(recipe, arms, maker, _book, _say):
         for row in arms.to_probe
         for seed in (0, 1)
     ]
+    # Results of a setting that was changed and changed back, and of a seed that is no longer asked for.
+    for other in (replace(trained[0], run="other", values={"average": 0.0}), replace(trained[0], seed=7)):
+        append(maker.out / "probe", other)
     for one in trained:
         append(maker.out / "probe", one)
-    results = [result for one in trained for result in one.results]
-    said = Declared(primary="average", contrasts=(("three", "one"),), margin=recipe.declare.margin, seeds=(0, 1))
-    arms.probed(ProbeRun(directory="", results=results, contrasts=contrasts(results, said)), arms.to_probe)
+    append(maker.out / "probe", replace(trained[0], run="other", values={"average": 0.0}))
+    chance = {"average": 0.125}
+    run = ProbeRun(directory="", results=[], contrasts=[], used=trained, chance=chance)
+    (maker.out / "probe/probe.json").write_text(json.dumps(run.as_json()))
+    arms.probed(run)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +146,69 @@ def test_an_altered_cell_is_named(bundle):
     told = json.loads(table.read_text())
     told["arms"][1]["cells"]["facts told"]["value"] += 0.001
     table.write_text(json.dumps(told))
-    assert any(line.startswith("ablation.json: was altered") for line in check_bundle(bundle).wrong)
+    assert [line.split(" (")[0] for line in check_bundle(bundle).wrong] == ["ablation.json: was altered"]
     sign(bundle)
     (line,) = check_bundle(bundle).wrong
-    assert line.startswith("arm three, facts told, value: the bundle claims 0.")
+    assert line.startswith("arm three, cells, facts told, value: the bundle claims 0.")
+
+
+def test_whatever_else_is_altered_is_named(bundle):
+    """One change each to what once was compared by its name alone, or not at all."""
+    table = bundle / "ablation.json"
+    told = json.loads(table.read_text())
+    told["contrasts"].insert(0, {**told["contrasts"][0], "difference": 0.5})
+    told["chance"]["average"] = 0.5
+    told["declared"]["changes"] = [{"what": "margin", "before": "0.5", "after": "0.02"}]
+    told["arms"][1]["members"][0]["draws"] = 99
+    told["notes"].append("Control: so it is.")
+    told["saturation"].append(told["saturation"][0])
+    told["recipe"] = "job: ablate"
+    table.write_text(json.dumps(told))
+    sign(bundle)
+    wrong = check_bundle(bundle).wrong
+    for name in (
+        "three - one, average, λ 0, difference", "chance, average", "declared, changes 1, what",
+        "arm three, members 1, draws", "notes 1", "recipe",
+    ):  # fmt: skip
+        assert any(line.startswith(f"{name}: ") for line in wrong), name
+    assert len([line for line in wrong if line.startswith(told["saturation"][0]["name"])]) > 2
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_nothing_but_plain_files_is_opened(bundle, kind):
+    strange = bundle / "probe" / "strange"
+    strange.symlink_to("/") if kind == "link" else os.mkfifo(strange)
+    assert check_bundle(bundle).wrong == ["probe/strange: is a link, or no plain file"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("references: own", "references: elsewhere.jsonl", "references of elsewhere.jsonl are not in a bundle"),
+        ("clip: null", "clip: hf-hub:someone/evil", "captions/judge.json: is not in the bundle"),
+    ],
+)
+def test_a_strangers_recipe_opens_nothing(bundle, old, new, says):
+    alter(bundle / "recipe.yaml", old, new)
+    sign(bundle)
+    with pytest.raises(UserError, match=says):
+        check_bundle(bundle)
+
+
+def test_what_lacks_or_is_cut_is_said_in_a_line(bundle):
+    (file,) = bundle.glob("captions/told/*.parquet")
+    file.write_bytes(file.read_bytes()[:50])
+    sign(bundle)
+    wrong = check_bundle(bundle).wrong
+    assert any(line.startswith("arm one, reason: ") and "gone or damaged" in line for line in wrong)
+    (bundle / "captions/told/about.json").unlink()
+    sign(bundle)
+    with pytest.raises(UserError, match=r"captions/told/about.json: is not in the bundle"):
+        check_bundle(bundle)
+    (bundle / "ablation.json").unlink()
+    sign(bundle)
+    with pytest.raises(NotFoundError, match=r"the bundle has no ablation.json"):
+        check_bundle(bundle)
 
 
 def test_an_altered_caption_is_named_by_the_cells_that_it_changes(bundle):
@@ -157,17 +222,15 @@ def test_an_altered_caption_is_named_by_the_cells_that_it_changes(bundle):
     )
     sign(bundle)
     wrong = check_bundle(bundle).wrong
-    assert any(line.startswith("arm one, length, value: ") for line in wrong)
+    assert any(line.startswith("arm one, cells, length, value: ") for line in wrong)
     assert any(line.startswith("arm three, ") for line in wrong)
 
 
 def test_an_altered_result_is_named_with_what_follows_from_it(bundle):
-    alter(bundle / "probe" / "results.jsonl", '"value": 0.375', '"value": 0.376')
+    alter(bundle / "probe" / "used.jsonl", '"value": 0.375', '"value": 0.376')
     sign(bundle)
     wrong = check_bundle(bundle).wrong
-    assert wrong[0].startswith(
-        "arm one, λ 0, average, seed 0: the bundle claims 0.375, and what it carries gives 0.376"
-    )
+    assert wrong[0] == "arm one, probe, 0, average, 0: the bundle claims 0.375, and what it carries gives 0.376"
     assert any(line.startswith("three - one, average, λ 0, difference: ") for line in wrong)
 
 
@@ -223,11 +286,12 @@ def test_references_of_another_source_are_refused(whole, tmp_path):
 def test_the_command_says_how_it_went_by_its_code(bundle, capsys):
     assert captioners(["ablate", str(bundle), "--check"]) == 0
     assert "4 arms made again, all of their" in capsys.readouterr().out
-    alter(bundle / "probe" / "results.jsonl", '"value": 0.375', '"value": 0.5')
+    alter(bundle / "probe" / "used.jsonl", '"value": 0.375', '"value": 0.5')
+    sign(bundle)
     assert captioners(["ablate", str(bundle), "--check"]) == 2
     said = capsys.readouterr().err
-    assert "arm one, λ 0, average, seed 0" in said
-    assert "numbers and files differ" in said
+    assert "arm one, probe, 0, average, 0" in said
+    assert "values or files differ" in said
     assert captioners(["ablate", str(bundle), "seed=1", "--check"]) == 1
 
 

@@ -38,6 +38,13 @@ def test_csv_has_every_number_of_the_ablation_unrounded():
     assert rows(made["arms.csv"])[6][1:3] == ["failed", found.arms[5].reason]
 
 
+def test_latex_reads_no_name_as_a_length_and_prints_quotes_in_every_font():
+    found = an_ablation()
+    contrasts = tuple(one.model_copy(update={"arm": '[a] "b"'}) for one in found.contrasts)
+    said = ablation_latex.tables(found.model_copy(update={"contrasts": contrasts}))
+    assert "\n{}[a] ''b''" in said and "\n[a]" not in said and "textquotedbl" not in said
+
+
 def test_what_a_figure_shows_stands_in_its_csv():
     found = an_ablation()
     by_kind = {figure.kind: figure for figure in figures(found)}

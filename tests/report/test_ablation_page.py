@@ -45,6 +45,28 @@ def test_a_failed_arm_stands_in_its_row_with_its_reason():
     assert "no weights at runs/mixed" in row
 
 
+def test_an_arm_that_was_measured_and_failed_later_says_so_beside_its_numbers():
+    """Once, its numbers stood where the reason had to be."""
+    whole = an_ablation()
+    place = next(at for at, arm in enumerate(whole.arms) if arm.status == "done" and len(arm.cells) > 2)
+    failed = whole.arms[place].model_copy(update={"status": "failed", "reason": "LOSS IS NAN", "probe": {}})
+    arms = (*whole.arms[:place], failed, *whole.arms[place + 1 :])
+    page = render_ablation(whole.model_copy(update={"arms": arms}))
+    row = next(one for one in re.findall(r'<tr class="failed".*?</tr>', page, re.S) if failed.name in one)
+    assert "LOSS IS NAN" in row and "data-value" in row
+
+
+def test_the_page_says_what_its_words_rest_on():
+    found = an_ablation()
+    unpaired = tuple(one.model_copy(update={"missing": 2}) for one in found.contrasts)
+    assert "(2 unpaired)" in Reader(render_ablation(found.model_copy(update={"contrasts": unpaired}))).text
+    text = Reader(render_ablation(found)).text
+    assert "nothing else varies" in text and "not the printed one of 95 %" in text
+    assert f"corrected for the number of tests, {len(found.correlations)}:" in text
+    elsewhere = Reader(render_ablation(found.model_copy(update={"trained_elsewhere": True}))).text
+    assert "nothing else varies" not in elsewhere and "by another program" in elsewhere
+
+
 def test_a_task_that_tries_to_be_html_is_read_as_text_and_breaks_after_its_marks():
     task = "retrieval/a_b<script>"
     arm = Arm(name="a", status="done", probe={"0": {task: {"0": 0.5}}})

@@ -19,6 +19,7 @@ COMMON = {"arm": "a", "against": "b", "task": "t", "distillation": "0", "primary
         ({"difference": -0.1, "low": -0.15, "high": -0.05, "p_holm": 0.05, "equivalent": False}, "worse"),
         ({"difference": 0.01, "low": 0.005, "high": 0.015, "p_holm": 0.03, "equivalent": True}, "better, by less than"),
         ({"difference": 0.1, "low": 0.05, "high": 0.15, "p_holm": 0.09, "equivalent": False}, "not after Holm's"),
+        ({"difference": 0.1, "low": -0.01, "high": 0.21, "p_holm": 0.03, "equivalent": False}, "can't tell"),
         ({"seeds": 3, "difference": 0.1, "low": 0.05, "high": 0.15}, "too few seeds to test"),
         ({"difference": 0.0, "low": -0.01, "high": 0.01, "p_holm": 1.0, "equivalent": True}, "no difference that"),
         ({"difference": 0.0, "low": -0.1, "high": 0.1, "p_holm": 1.0, "equivalent": False}, "can't tell"),

@@ -1,6 +1,6 @@
 """The arms of an ablation at work: what each has come to, measured, and written down from the first one on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -20,18 +20,17 @@ from captioners.jobs.ablate.mix import best_mix, spent_on
 from captioners.jobs.measure.cells import MeasureTable
 from captioners.jobs.measure.table import measure_sets
 from captioners.jobs.probe.job import ProbeRun
-from captioners.jobs.probe.results import read
+from captioners.jobs.probe.results import USED, Trained
+from captioners.jobs.probe.sanity import Check, checks_of
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.metric import Metric
 from captioners.metrics.registry import REGISTRY
-from captioners.report.ablation import Ablation, Added, Arm, Overlap
+from captioners.report.ablation import Ablation, Added, Overlap
 from captioners.report.ablation_gallery import Seen
 from captioners.report.ablation_page import render_ablation
 
 Say = Callable[[str], None]
-CONTROL = "sanity: "
-"""What the names of the probe's own arms begin with."""
 
 
 class Arms:
@@ -53,11 +52,21 @@ class Arms:
         self._overlap: tuple[Overlap, ...] = ()
         self._adds: list[Added] = []
         self._run: ProbeRun | None = None
+        self._controls: list[Trained] = []
+        used = out / folder.PROBE / USED
+        self._before = recipe.probe is not None and used.is_file() and used.stat().st_size > 0
 
     @property
     def failed(self) -> dict[str, str]:
         """Arm -> why it failed."""
         return {name: one.reason for name, one in self._progress.items() if one.status == "failed"}
+
+    @property
+    def checks(self) -> list[Check]:
+        """What had to come out as known, and whether it did."""
+        if self._run is None or not self._controls:
+            return []
+        return checks_of(self._students(), self._progress, self._run.chance)
 
     @property
     def to_probe(self) -> list[Row]:
@@ -177,15 +186,24 @@ class Arms:
         run = str(self.batch_of(row).folder(self._out))
         return CaptionSet(row.name, tuple(Part(run, one.layer, one.draws) for one in row.members))
 
-    def probed(self, run: ProbeRun, upto: Sequence[Row]) -> None:
-        """Take note of what students have come to; those arms are done."""
-        for row in upto:
+    def show(self, seen: tuple[Seen, ...]) -> None:
+        """Take a gallery that was made elsewhere."""
+        self._gallery = seen
+
+    def probed(self, run: ProbeRun, upto: Sequence[Row] | None = None) -> None:
+        """Take note of what students have come to; an arm that has all of its students is done, unless it failed."""
+        probe = self._recipe.probe
+        assert probe is not None
+        wanted = len(probe.seeds) * len(probe.distillation_weights) if probe.kind == "student" else 1
+        for row in self.to_probe if upto is None else upto:
             one = self._progress[row.name]
-            one.results = [result for result in run.results if result.arm == row.name]
-            one.status = "done" if one.results else "missing"
+            one.trained = [student for student in run.used if student.arm == row.name]
+            if one.status != "failed":
+                one.status = "done" if len(one.trained) >= wanted else "missing"
             if row.name in run.failed:
                 self.fail(row, run.failed[row.name])
         self._run = run
+        self._controls = [one for one in run.used if one.arm not in self._progress]
         self.write()
 
     def ablation(self) -> Ablation:
@@ -202,43 +220,40 @@ class Arms:
             tasks=tuple(tasks) if any(arm.probe for arm in arms) else (),
             task_unit=found.unit_of(arms),
             chance={task: value for task, value in self._run.chance.items() if isfinite(value)} if self._run else {},
-            arms=(*arms, *self._controls()),
+            arms=(*arms, *found.controls_of(self._controls)),
             declared=declared(self._out),
-            contrasts=found.contrasts_of(self._run.contrasts if self._run is not None else ()),
+            contrasts=found.contrasts_of(found.compared(self._recipe, self._progress.values())),
             correlations=found.correlations_of(arms, primary),
             frontiers=found.frontiers_of(arms),
             saturation=found.saturation_of(list(self._progress.values()), self._metrics),
             overlap=self._overlap,
             adds=tuple(self._adds),
             gallery=self._gallery,
+            trained_elsewhere=self._recipe.probe is not None and self._recipe.probe.kind == "external",
             notes=self._told(),
             recipe=self._text,
             provenance=self._provenance(),
             made_by=found.made_by(),
         )
 
-    def _controls(self) -> list[Arm]:
-        """Return what the probe adds by itself, whose result is known beforehand."""
-        if self._run is None or not self._run.checks:
-            return []
-        trained = [one for one in read(self._out / folder.PROBE) if one.arm.startswith(CONTROL)]
-        names = dict.fromkeys(one.arm for one in trained)
-        return [
-            Arm(
-                name=name,
-                status="done",
-                sanity=True,
-                probe=found.probe_of(result for one in trained if one.arm == name for result in one.results),
-            )
-            for name in names
-        ]
+    def _students(self) -> list[Trained]:
+        """Return all students that are told of, controls last."""
+        return [*(one for arm in self._progress.values() for one in arm.trained), *self._controls]
 
     def _told(self) -> tuple[str, ...]:
         """Return what a reader must know before all else."""
         drawn = any(seen.facts for seen in self._gallery)
-        checks = self._run.checks if self._run is not None else []
-        controls = [f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in checks]
-        return (*((NOTICE,) if drawn else ()), *controls, *self._notes)
+        controls = [
+            f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in self.checks
+        ]
+        images = found.images_of(self._progress.values())
+        return (*((NOTICE,) if drawn else ()), *images, *self._pictures(), *controls, *self._notes)
+
+    def _pictures(self) -> Iterator[str]:
+        """Yield how many pictures the students saw."""
+        if self._run is not None and self._run.pictures:
+            left = f"; {self._run.num_left_out:,} are left out" if self._run.num_left_out else ""
+            yield f"Students see the {self._run.pictures:,} pictures that every arm has captions of{left}."
 
     def _provenance(self) -> dict[str, str]:
         return {
@@ -247,9 +262,19 @@ class Arms:
             for layer in RunDir(batch.folder(self._out)).layers()
         }
 
+    def finish(self) -> None:
+        """Write what there is, though it be less than an earlier start found."""
+        self._before = False
+        self.write()
+
     def write(self) -> None:
-        """Write `ablation.json`, and the page of it."""
+        """Write `ablation.json`, and the page of it; a page with results stays until students are read again."""
+        if self._before and self._run is None:
+            return
         made = self.ablation()
+        if (self._out / folder.PROBE).is_dir():
+            used = "".join(one.lines() for one in self._students())
+            folder.write(self._out / folder.PROBE / USED, used)
         folder.write(self._out / folder.TABLE, made.as_json())
         folder.write(self._out / folder.PAGE, render_ablation(made))
 

@@ -1,7 +1,8 @@
 """What was declared before the first student began, kept with a digest; what is changed later is kept beside it.
 
 A declaration made after results are seen claims nothing, so none is ever replaced: the file holds the first one, and
-each change with its time.
+each change with its time. It covers what the claims are about, too: what the contrasted arms are, and how students are
+trained and judged. Its digest is a chain: that of the first declaration, of it and the first change, and so on.
 """
 
 import json
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from captioners.core.errors import UserError
-from captioners.jobs.ablate.folder import write
-from captioners.jobs.recipes.ablate import AblateRecipe
+from captioners.core.options import meaning_of
+from captioners.jobs.ablate.folder import PROBE, write
+from captioners.jobs.probe.results import FILE as RESULTS
+from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.report.ablation import Change, Declared
 
 FILE = "declared.json"
@@ -22,12 +25,18 @@ FILE = "declared.json"
 def declare(recipe: AblateRecipe, folder: Path) -> Declared:
     """Keep what a recipe declares, or what it changes of what is kept; return all of it.
 
-    Raises UserError for a damaged file.
+    Raises UserError for a damaged file, or for none where there are results already.
     """
     file, now = folder / FILE, datetime.now(UTC).isoformat(timespec="seconds")
     said = _said(recipe)
     if not file.is_file():
-        _keep(file, {"declared": said, "sha256": digest_of(said), "when": now, "changes": []})
+        there = (folder / PROBE / RESULTS).is_file() or (recipe.probe is not None and recipe.probe.results is not None)
+        if there:
+            raise UserError(
+                f"{file}: is not there, and results are; what was declared before them nobody knows: restore it, or "
+                "name another output, and start it without results"
+            )
+        _keep(file, {"declared": said, "when": now, "changes": []})
     kept = _read(file)
     new = [
         {"what": what, "before": _words(before), "after": _words(after), "when": now}
@@ -52,15 +61,28 @@ def digest_of(said: Mapping[str, Any]) -> str:
 
 def _said(recipe: AblateRecipe) -> dict[str, Any]:
     assert recipe.probe is not None
-    probe = recipe.probe
+    rows = recipe.rows()
+    arms = dict.fromkeys(name for pair in recipe.declare.contrasts for name in pair)
     return {
         **recipe.declare.model_dump(mode="json"),
-        "seeds": probe.seeds,
-        "distillation_weights": probe.distillation_weights,
-        "ground_truth": probe.ground_truth,
-        "steps": probe.steps,
-        "evaluation": [one.model_dump(mode="json") for one in probe.evaluation],
+        **meaning_of(recipe.probe),
+        **{f"arms.{name}": _arm(recipe, rows[name]) for name in arms},
     }
+
+
+def _arm(recipe: AblateRecipe, row: Row) -> dict[str, Any]:
+    """Return what an arm is: who draws, how, and how many."""
+    captioners = recipe.model_dump(mode="json", include={"captioners"})["captioners"]
+    members = [{"captioner": captioners[one.captioner], "layer": one.layer, "draws": one.draws} for one in row.members]
+    return {"members": members, "rules": row.rules.model_dump(mode="json")}
+
+
+def _chained(kept: Mapping[str, Any]) -> str:
+    """Return the digest of all that a file keeps."""
+    found = digest_of({"declared": kept["declared"], "when": kept["when"]})
+    for change in kept["changes"]:
+        found = digest_of({"earlier": found, "change": change})
+    return digest_of({"earlier": found, "last": kept["last"]}) if "last" in kept else found
 
 
 def _last(kept: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -94,8 +116,7 @@ def _as_value(kept: Mapping[str, Any]) -> Declared:
 def _read(file: Path) -> dict[str, Any]:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        said = dict(kept["declared"])
-        if kept["sha256"] != digest_of(said):
+        if kept["sha256"] != _chained(kept):
             raise UserError(f"{file}: was altered after it was written (its digest is another); restore it")
         _as_value(kept)
         return dict(kept)
@@ -104,4 +125,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _keep(file: Path, kept: Mapping[str, Any]) -> None:
-    write(file, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    write(file, json.dumps({**kept, "sha256": _chained(kept)}, indent=1, ensure_ascii=False) + "\n")

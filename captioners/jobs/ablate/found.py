@@ -4,7 +4,7 @@ A number that depends on how many captions an image has is compared at one numbe
 rarefied to it, and their cells say so; the others stand at their own number.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import isnan
@@ -13,11 +13,12 @@ from statistics import mean
 from captioners.decoding.values import Beam, Limits, Sample
 from captioners.jobs.measure.cells import Cell as Measured
 from captioners.jobs.measure.cells import MeasureRow
-from captioners.jobs.recipes.ablate import Row
+from captioners.jobs.probe.results import Trained
+from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.jobs.recipes.arms import Drawing
 from captioners.metrics import across_set, alignment, degenerate, faithfulness
 from captioners.metrics.contrasts import Contrast as Tested
-from captioners.metrics.contrasts import Result
+from captioners.metrics.contrasts import Declared, Result, contrasts
 from captioners.metrics.correlations import correlations
 from captioners.metrics.diversity import LENGTH, LENGTH_SPREAD
 from captioners.metrics.metric import Metric
@@ -49,7 +50,13 @@ class Progress:
     """At its own number of captions."""
     equal: MeasureRow | None = None
     """At that of all arms."""
-    results: list[Result] = field(default_factory=list)
+    trained: list[Trained] = field(default_factory=list)
+    """Its students."""
+
+    @property
+    def results(self) -> list[Result]:
+        """Their numbers."""
+        return [result for one in self.trained for result in one.results]
 
 
 def group_of(metric: Metric) -> Group:
@@ -143,12 +150,46 @@ def probe_of(results: Iterable[Result]) -> dict[str, dict[str, dict[str, float]]
     return found
 
 
+def images_of(arms: Iterable[Progress]) -> Iterator[str]:
+    """Yield how many images each arm was measured on, where not all were on equally many."""
+    counts = {one.row.name: one.own.images for one in arms if one.own is not None}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} on {count:,}" for name, count in counts.items())
+        yield f"Arms are measured on the images that each has captions of, and these are not the same: {said}."
+
+
+def controls_of(trained: Iterable[Trained]) -> list[Arm]:
+    """Return what the probe adds by itself, whose result is known beforehand."""
+    by_name: dict[str, list[Result]] = {}
+    for one in trained:
+        by_name.setdefault(one.arm, []).extend(one.results)
+    return [Arm(name=name, status="done", sanity=True, probe=probe_of(results)) for name, results in by_name.items()]
+
+
 def unit_of(arms: Iterable[Arm]) -> str:
-    """Return the unit of the probe's numbers: shares, or points of a hundred where another trainer wrote those."""
+    """Return the unit of the probe's numbers: shares, or points of a hundred where most that another wrote are."""
     numbers = [
         value for arm in arms for tasks in arm.probe.values() for seeds in tasks.values() for value in seeds.values()
     ]
-    return "points" if any(value > 1 for value in numbers) else "share"
+    return "points" if 2 * sum(value > 1 for value in numbers) > len(numbers) else "share"
+
+
+def compared(recipe: AblateRecipe, arms: Iterable[Progress]) -> list[Tested]:
+    """Return all that was declared, corrected together, also for what is still to come or failed."""
+    there = list(arms)
+    results = [result for one in there for result in one.results]
+    probe, said = recipe.probe, recipe.declare
+    if probe is None or not results:
+        return []
+    declared = Declared(
+        primary=said.primary,
+        contrasts=tuple(said.contrasts),
+        margin=said.margin,
+        seeds=tuple(probe.seeds),
+        weights=tuple(probe.distillation_weights),
+        arms=tuple(one.row.name for one in there),
+    )
+    return contrasts(results, declared)
 
 
 def contrasts_of(tested: Iterable[Tested]) -> tuple[Contrast, ...]:
@@ -160,6 +201,7 @@ def contrasts_of(tested: Iterable[Tested]) -> tuple[Contrast, ...]:
             task=one.task,
             distillation=f"{one.distillation:g}",
             seeds=len(one.seeds),
+            missing=len(one.missing),
             difference=_number(one.difference),
             low=_number(one.low),
             high=_number(one.high),

@@ -9,7 +9,7 @@ runs/ablate-1a2b3c/
     captions/          a run of `generate`: every captioner and decoding once, as many captions as any arm takes
     captioned-DIGEST/  the same as captioned shards; reinforced-DIGEST/: with augmentations and embeddings
     teacher/           with `teachers: oracle` only
-    probe/             students, arm by arm and seed by seed
+    probe/             students, arm by arm and seed by seed; used.jsonl has those that the page rests on
     book.json          how long the parts took; budget.json: the mix that gains most per second, where it is asked for
 
 A DIGEST stands for what went in: an arm that changes it gets new shards, and what was made before stays for you to
@@ -43,6 +43,8 @@ class AblateRun:
     ablation: Ablation
     failed: dict[str, str]
     """Arm -> why it could not be made, measured or probed."""
+    unheld: tuple[str, ...] = ()
+    """Controls that did not come out as known."""
 
 
 def ablate(
@@ -81,4 +83,6 @@ def ablate(
             arms.measure()
         if recipe.probe is not None and arms.to_probe:
             probe_arms(recipe, arms, maker, book, say)
-        return AblateRun(out, out / folder.PAGE, arms.ablation(), arms.failed)
+        arms.finish()
+        unheld = tuple(f"{one.name} ({one.says})" for one in arms.checks if not one.holds)
+        return AblateRun(out, out / folder.PAGE, arms.ablation(), arms.failed, unheld)

@@ -5,7 +5,7 @@ captioner until this ablation has made some itself: then they are its own. Where
 its hours are those that `captioners plan` models for them.
 """
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from captioners.jobs.plan.data import said
 from captioners.jobs.plan.reinforcing import WIDEST, width_of
 from captioners.jobs.plan.rows import Plan, Row, Section
 from captioners.jobs.plan.training import training_plan
+from captioners.jobs.probe.results import USED, read
 from captioners.jobs.recipes.ablate import AblateRecipe
 from captioners.jobs.recipes.ablate import Row as ArmRow
 from captioners.jobs.recipes.arms import Drawing, Trained
@@ -146,16 +147,10 @@ def _layers(batch: Batch, out: Path, assumed: dict[str, Row]) -> Iterator[Row]:
 
 
 def _students(out: Path) -> dict[str, int]:
-    """Return how many students of each arm are judged."""
-    file = out / PROBE / "results.jsonl"
-    found: dict[str, set[tuple[int, float]]] = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        try:
-            one = json.loads(line)
-            found.setdefault(one["arm"], set()).add((one["seed"], one["distillation"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # a line that a kill cut
-    return {arm: len(students) for arm, students in found.items()}
+    """Return how many students of each arm are judged: of the setting that counts, or else of the last."""
+    there = read(out / PROBE)
+    counts = {one.arm: one.run for one in (*there, *read(out / PROBE, USED))}
+    return Counter(one.arm for one in there if one.run == counts[one.arm])
 
 
 def _sums(left: _Left, rows: Sequence[ArmRow]) -> Iterator[Row]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioners.core.errors import UserError
 from captioners.data.drawn_check import check
 from captioners.data.drawn_render import render
 from captioners.data.drawn_scene import COLOURS, SHAPES, Draws, Scene, Thing, related, scene
@@ -45,12 +46,17 @@ class DrawnJudge:
         every = (scene(options.seed, "eval", index) for index in count())
         single = list(islice((one for one in every if len(one.things) == 1), options.scenes))
         self.scenes = [scene(options.seed, "eval", index) for index in range(max(options.scenes, options.pool))]
+        self.content = frozenset(one.content_key for one in (*single, *self.scenes))
         self.headline = options.average
         self._pool = self.scenes[: options.pool]
         self._asked = self.scenes[: options.scenes]
         self._classes = torch.tensor([CLASSES.index(f"{one.things[0].colour} {one.things[0].shape}") for one in single])
         self._numbers = torch.tensor([len(one.things) - 1 for one in self._asked])
         self._relations, self._bindings = _pairs(self._asked, _relation), _pairs(self._asked, _binding)
+        self._pairs_of = {"relation": self._relations, "binding": self._bindings}
+        for task in self.headline:
+            if not self._pairs_of.get(task, True):
+                raise UserError(f"evaluation drawn: average: none of {options.scenes} scenes has a pair for {task}")
         self._told = {voice: [captions(one, voice, 1, options.seed)[0] for one in self._pool] for voice in MANNERS}
         name = sha256(f"{options.seed} {options.scenes} {options.pool} {preprocess.digest}".encode()).hexdigest()[:12]
         pixels = _pixels([*single, *self.scenes], preprocess, folder / f"drawn-{name}.npy")
@@ -81,8 +87,8 @@ class DrawnJudge:
         return {
             "zero_shot": _accuracy(single @ _classifier(student, CLASSES, TEMPLATES).T, self._classes),
             "count": self._count(student, asked),
-            "relation": _chosen(student, asked, self._relations),
-            "binding": _chosen(student, asked, self._bindings),
+            # A handful of scenes may have no pair; then there is no such task.
+            **{name: _chosen(student, asked, pairs) for name, pairs in self._pairs_of.items() if pairs},
             **self._retrieval(student, images[: len(self._pool)]),
         }
 

@@ -2,14 +2,17 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
+from typing import Any
 
 import numpy as np
 
 from captioners.core.errors import NotFoundError, UserError
-from captioners.data.inputs import find_inputs, input_root, open_file
+from captioners.data.inputs import find_inputs, input_root, open_file, state
 from captioners.data.raw_samples import RawSample, raw_samples
 from captioners.data.tar import TarWriter
 from captioners.jobs.probe.table import key_of
@@ -20,20 +23,33 @@ from captioners.reinforcement.mend import to_json
 from captioners.reinforcement.set_files import INFO, set_files
 
 SCRIPT = "train_all.sh"
+MADE_OF = "made_of.txt"
+"""In an arm's folder: a digest of the arm and of the shards that it was made of."""
 
 
 def export_arms(recipe: ProbeRecipe, folder: Path, say: Callable[[str], None]) -> None:
-    """Write `arms/ARM/` for every arm, and the script; an arm that is there already stays.
+    """Write `arms/ARM/` for every arm, and the script; an arm that is there already, of the same captions, stays.
 
-    Raises UserError for arms that this form cannot say.
+    All arms have the same samples: those that every arm has captions of.
+
+    Raises UserError for arms that this form cannot say, and where they share no sample.
     """
-    for number, (name, arm) in enumerate(recipe.arms.items()):
+    for name, arm in recipe.arms.items():
         if arm.mixed != "every_step":
             raise UserError(f"arms.{name}: mixed {arm.mixed} is drawn by our own trainer alone; leave it out")
+    shared = _shared(recipe, say)
+    for number, (name, arm) in enumerate(recipe.arms.items()):
         out = folder / "arms" / _folder_name(number, name)
-        if not out.is_dir():
+        inputs = arm.shards or recipe.shards
+        files = find_inputs(inputs, (".tar",), "shards")
+        about = [arm.model_dump(mode="json"), [[one, *state(files[one])] for one in files], sorted(shared)]
+        digest = sha256(json.dumps(about).encode()).hexdigest()
+        if not (out / MADE_OF).is_file() or (out / MADE_OF).read_text(encoding="utf-8") != digest:
             part = out.with_name(f"{out.name}.part")
-            samples = _export(arm.shards or recipe.shards, arm, name, part)
+            for old in (part, out):
+                rmtree(old, ignore_errors=True)
+            samples = _export(inputs, arm, name, part, shared)
+            (part / MADE_OF).write_text(digest, encoding="utf-8")
             part.rename(out)
             say(f"{out}: {samples:,} samples")
     names = {
@@ -41,6 +57,42 @@ def export_arms(recipe: ProbeRecipe, folder: Path, say: Callable[[str], None]) -
     }
     (folder / SCRIPT).write_text(_script(recipe, names), encoding="utf-8")
     say(f"{folder / SCRIPT}: a command for every student; then: captioners probe ... kind=external results=FILE")
+
+
+def _shared(recipe: ProbeRecipe, say: Callable[[str], None]) -> set[str]:
+    """Return the keys of the samples that every arm has captions of, and say how many are left out."""
+    there: dict[tuple[str, ...], list[tuple[str, dict[str, Any]]]] = {}
+    found = []
+    for arm in recipe.arms.values():
+        inputs = tuple(arm.shards or recipe.shards)
+        if inputs not in there:
+            there[inputs] = list(_said(inputs))
+        found.append({key for key, said in there[inputs] if _most(said, arm) is not None})
+    shared = set.intersection(*found)
+    every = {key for samples in there.values() for key, _ in samples}
+    if not shared:
+        raise UserError("the arms have captions of no picture in common; look at their shards and keys")
+    if len(shared) < len(every):
+        say(f"{len(every) - len(shared):,} of {len(every):,} samples are left out: not every arm has captions of them")
+    return shared
+
+
+def _said(inputs: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (key, captions) of all samples."""
+    for shard, file in find_inputs(inputs, (".tar",), "shards").items():
+        with open_file(file) as opened:
+            for raw in raw_samples(opened, shard):
+                if isinstance(raw, RawSample):
+                    yield raw.key, json.loads(raw.members.get(SYN, b"{}"))
+
+
+def _most(said: Mapping[str, Any], arm: Arm) -> dict[str, int] | None:
+    """Return key -> how many of its captions an arm takes; None if the sample lacks a key."""
+    keys = [key for key in said if is_syn_key(key)]
+    try:
+        return {key_of(word, keys): count for word, count in arm.captions.items()}
+    except NotFoundError:
+        return None
 
 
 def _folder_name(number: int, name: str) -> str:
@@ -70,7 +122,7 @@ def _script(recipe: ProbeRecipe, names: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _export(inputs: list[str], arm: Arm, name: str, out: Path) -> int:
+def _export(inputs: list[str], arm: Arm, name: str, out: Path, shared: Collection[str]) -> int:
     shards: dict[str, int] = {}
     for shard, file in find_inputs(inputs, (".tar",), "shards").items():
         path = out / shard
@@ -78,8 +130,8 @@ def _export(inputs: list[str], arm: Arm, name: str, out: Path) -> int:
         with open_file(file) as opened, TarWriter(path) as tar:
             shards[shard] = 0
             for raw in raw_samples(opened, shard):
-                if isinstance(raw, RawSample) and (members := _members(raw, arm, name)) is not None:
-                    tar.add(raw.key, members)
+                if isinstance(raw, RawSample) and raw.key in shared:
+                    tar.add(raw.key, _members(raw, arm, name))
                     shards[shard] += 1
     for file_name, text in set_files(shards, "", "").items():
         if file_name != INFO:
@@ -89,14 +141,11 @@ def _export(inputs: list[str], arm: Arm, name: str, out: Path) -> int:
     return sum(shards.values())
 
 
-def _members(raw: RawSample, arm: Arm, name: str) -> dict[str, bytes] | None:
-    """Return a sample's members with the arm's captions alone, and their embeddings; None if it lacks any."""
+def _members(raw: RawSample, arm: Arm, name: str) -> dict[str, bytes]:
+    """Return a sample's members with the arm's captions alone, and their embeddings."""
     said = json.loads(raw.members.get(SYN, b"{}"))
     keys = [key for key in said if is_syn_key(key)]
-    try:
-        most = {key_of(word, keys): count for word, count in arm.captions.items()}
-    except NotFoundError:
-        return None
+    most = _most(said, arm) or {}
     members = {extension: data for extension, data in raw.members.items() if extension not in (SYN, NPZ, PTH)}
     if most:
         members[SYN] = to_json({key: said[key][:count] for key, count in most.items()})

@@ -5,7 +5,8 @@
     RUN/probe.json       contrasts, sanity checks, what chance would give
     RUN/cache/           decoded pictures; may be deleted
 
-The same command resumes. More arms, seeds or weights of distillation continue the same run.
+The same command resumes. Where `output` names the folder, more arms, seeds or weights of distillation continue the
+same run; by default, its name stands for the recipe.
 """
 
 import json
@@ -23,16 +24,18 @@ from captioners.core.recipe import resolved
 from captioners.core.stopping import resumable, stoppable
 from captioners.executors.local import run_tasks
 from captioners.jobs.probe.external import export_arms
-from captioners.jobs.probe.judges import Judges
-from captioners.jobs.probe.results import Trained, append, read, read_external
+from captioners.jobs.probe.judges import Judges, states_of
+from captioners.jobs.probe.results import USED, Trained, append, read, read_external, trained_elsewhere
 from captioners.jobs.probe.sanity import Check, checks_of
 from captioners.jobs.probe.student import make_student
+from captioners.jobs.probe.table import scenes_of
 from captioners.jobs.probe.work import Failed, Setting, Tables, Task, run_of, students_of, work
 from captioners.jobs.recipes.probe import ProbeRecipe
 from captioners.metrics.contrasts import Contrast, Declared, Result, contrasts
 from captioners.reinforcement.held import hold, open_held, teachers_of
 
 Say = Callable[[str], None]
+FOUND = "probe.json"
 
 
 @dataclass(kw_only=True)
@@ -43,6 +46,8 @@ class ProbeRun:
     results: list[Result]
     """Of the recipe's arms, seeds and weights, as far as they are trained."""
     contrasts: list[Contrast]
+    used: list[Trained] = field(default_factory=list)
+    """The students that the results are of, and those of the controls."""
     checks: list[Check] = field(default_factory=list)
     """What had to come out as known, and whether it did."""
     chance: dict[str, float] = field(default_factory=dict)
@@ -70,11 +75,15 @@ class ProbeRun:
         }
 
 
-def probe(recipe: ProbeRecipe, say: Say = lambda _: None) -> ProbeRun:
+def probe(
+    recipe: ProbeRecipe, say: Say = lambda _: None, *, only: Collection[str] | None = None, known: Collection[str] = ()
+) -> ProbeRun:
     """Train and judge the students that are not there yet, and compare the arms.
 
     Args:
-        say: told in a line each what is about to happen, and how each student did.
+        say: told in a line each what is about to happen, and how each student did. only: the arms whose students are
+            trained, by default all; of the others, what is there is told; controls are trained anyhow. known: of
+            `kind: external`, names of arms that are none of the recipe's, whose results are passed over.
 
     Raises:
         UserError: a mistake in the recipe, in what it names, or in what the folder holds.
@@ -83,31 +92,61 @@ def probe(recipe: ProbeRecipe, say: Say = lambda _: None) -> ProbeRun:
     folder = _folder(recipe)
     (folder / "recipe.yaml").write_text(resolved(recipe.model_copy(update={"output": str(folder)})), encoding="utf-8")
     if recipe.kind == "external":
-        run = _external(recipe, folder, say)
+        run = _external(recipe, folder, known, say)
     else:
         with stoppable(), resumable(lambda: _stopped(folder)):
-            run = _trained_here(recipe, folder, say)
-    (folder / "probe.json").write_text(json.dumps(run.as_json(), indent=1) + "\n", encoding="utf-8")
+            run = _trained_here(recipe, folder, recipe.arms if only is None else only, say)
+    (folder / FOUND).write_text(json.dumps(run.as_json(), indent=1) + "\n", encoding="utf-8")
     return run
+
+
+def read_run(folder: Path) -> ProbeRun | None:
+    """Return what an ablation's page rests on, as it lies in a bundle; None where no student counts.
+
+    Raises UserError where it is damaged.
+    """
+    used, file = read(folder, USED), folder / FOUND
+    try:
+        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        chance = {str(task): float("nan" if value is None else value) for task, value in said.get("chance", {}).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{file}: damaged; restore it") from None
+    if not used:
+        return None
+    counts = {"pictures": said.get("pictures", 0), "num_left_out": said.get("left_out", 0)}
+    return ProbeRun(directory=str(folder), results=[], contrasts=[], used=used, chance=chance, **counts)
 
 
 def declared_of(recipe: ProbeRecipe) -> Declared:
     """Return what a recipe declares."""
     one = recipe.declare
     pairs = tuple((arm, against) for arm, against in one.contrasts)
-    return Declared(primary=one.primary, contrasts=pairs, margin=one.margin, seeds=tuple(recipe.seeds))
+    return Declared(
+        primary=one.primary,
+        contrasts=pairs,
+        margin=one.margin,
+        seeds=tuple(recipe.seeds),
+        weights=tuple(recipe.distillation_weights),
+        arms=tuple(recipe.arms),
+    )
 
 
-def _trained_here(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
+def _trained_here(recipe: ProbeRecipe, folder: Path, only: Collection[str], say: Say) -> ProbeRun:
     setting = _prepared(recipe, folder, say)
     tables = Tables(setting)
     wanted = students_of(recipe, list(recipe.arms), tables.sanity)
     runs = {arm: run_of(setting, tables[arm]) for arm in tables}
     there = {Task(one.arm, one.seed, one.distillation): one for one in read(folder) if runs.get(one.arm) == one.run}
-    left = [task for task in wanted if task not in there]
+    left = [task for task in wanted if task not in there and (task.arm in only or task.arm not in recipe.arms)]
     first = make_student(recipe.student, 0)
     judges = Judges(recipe.evaluation, first.preprocess, folder / "cache")  # what is wrong with a source is said now
-    pictures = len(tables[next(iter(tables))])
+    shown = tables[next(iter(tables))]
+    judges.refuse_leaks(scenes_of(shown))
+    pictures = len(shown)
+    if pictures < recipe.batch_size:
+        raise UserError(
+            f"batch_size {recipe.batch_size}: the arms share {pictures} pictures; take a smaller batch or more pictures"
+        )
     say(f"{folder}: {len(recipe.arms)} arms on {pictures:,} pictures, {len(left)} of {len(wanted)} students to train")
     failed: dict[str, str] = {}
     began = time.monotonic()
@@ -129,15 +168,16 @@ def _trained_here(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
         )
 
     run_tasks(work, setting, left, workers=recipe.workers, tell=tell, notice=say)
-    of_arms = [there[task] for task in wanted if task in there and task.arm in recipe.arms]
-    results = [result for one in of_arms for result in one.results]
+    used = [there[task] for task in wanted if task in there]
+    results = [result for one in used if one.arm in recipe.arms for result in one.results]
     chance = judges.chance
     held = [open_held(one) for one in dict.fromkeys(setting.held)]
     return ProbeRun(
         directory=str(folder),
         results=results,
         contrasts=_compared(results, recipe),
-        checks=checks_of({task: there[task] for task in wanted if task in there}, recipe, chance),
+        used=used,
+        checks=checks_of(used, recipe.arms, chance),
         chance=chance,
         pictures=pictures,
         left_out=[reason for one in held for reason in one.left_out],
@@ -169,28 +209,36 @@ def _prepared(recipe: ProbeRecipe, folder: Path, say: Say) -> Setting:
             raise UserError(
                 f"{', '.join(one)}: other teachers, or scales, than {', '.join(first)}; reinforce both alike"
             )
-    return Setting(recipe, folder.absolute(), tuple(of_arm), tuple(teachers))
+    judged_by = tuple(state for one in recipe.evaluation for state in states_of(one))
+    return Setting(recipe, folder.absolute(), tuple(of_arm), tuple(teachers), judged_by)
 
 
-def _external(recipe: ProbeRecipe, folder: Path, say: Say) -> ProbeRun:
+def _external(recipe: ProbeRecipe, folder: Path, known: Collection[str], say: Say) -> ProbeRun:
     """Write the arms' shards, or read what was trained on them."""
     if recipe.results is None:
         export_arms(recipe, folder, say)
         return ProbeRun(directory=str(folder), results=[], contrasts=[])
-    found = [one for one in read_external(Path(recipe.results)) if one.arm in recipe.arms]
+    found = read_external(Path(recipe.results))
+    strange = sorted({one.arm for one in found} - {*recipe.arms, *known})
+    if strange:
+        raise UserError(f"results {recipe.results}: no arm is named {strange[0]!r}; there are {', '.join(recipe.arms)}")
+    found = [one for one in found if one.arm in recipe.arms]
     results = [one for one in found if one.seed in recipe.seeds and one.distillation in recipe.distillation_weights]
     if not results:
         raise UserError(f"results {recipe.results}: no line is of the recipe's arms, seeds and distillation_weights")
-    return ProbeRun(directory=str(folder), results=results, contrasts=_compared(results, recipe))
+    return ProbeRun(
+        directory=str(folder),
+        results=results,
+        contrasts=_compared(results, recipe),
+        used=trained_elsewhere(results),
+    )
 
 
 def _compared(results: Sequence[Result], recipe: ProbeRecipe) -> list[Contrast]:
-    """Return the declared contrasts of those arms that have results."""
-    declared, there = declared_of(recipe), {result.arm for result in results}
-    pairs = tuple(pair for pair in declared.contrasts if there.issuperset(pair))
+    """Return all declared contrasts; one whose arms have no results yet is among them."""
     if results:
         _known_task(recipe, {result.task for result in results})
-    return contrasts(results, Declared(**{**vars(declared), "contrasts": pairs}))
+    return contrasts(results, declared_of(recipe))
 
 
 def _known_task(recipe: ProbeRecipe, tasks: Collection[str]) -> None:

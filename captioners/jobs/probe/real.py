@@ -119,7 +119,7 @@ def _kept(options: ZeroShot | Retrieval, preprocess: Preprocess, folder: Path, s
 
     What cannot be read is left out.
     """
-    about = json.dumps([options.model_dump(mode="json"), preprocess.digest], sort_keys=True)
+    about = json.dumps([options.model_dump(mode="json"), states(options), preprocess.digest], sort_keys=True)
     file = folder / f"task-{sha256(about.encode()).hexdigest()[:12]}.npz"
     if not file.is_file():
         pixels, wanted = [], []
@@ -137,6 +137,11 @@ def _kept(options: ZeroShot | Retrieval, preprocess: Preprocess, folder: Path, s
         part.replace(file)
     with np.load(file) as found:
         return torch.from_numpy(found["pixels"]), json.loads(found["wanted"].tobytes())
+
+
+def states(options: ZeroShot | Retrieval) -> list[tuple[str, int, str]]:
+    """Return path, bytes and stamp of each shard of a task's source."""
+    return [(one.path, one.size, one.stamp) for one in options.source.open().shards()]
 
 
 def _readable(options: ZeroShot | Retrieval) -> Iterator[Sample]:

@@ -18,6 +18,8 @@ from captioners.core.errors import NotFoundError, UserError
 from captioners.metrics.contrasts import Result
 
 FILE = "results.jsonl"
+USED = "used.jsonl"
+"""Of an ablation: those of them that its page rests on, in the same form."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,16 @@ def append(folder: Path, one: Trained) -> None:
         os.fsync(opened.fileno())
 
 
-def read(folder: Path) -> list[Trained]:
+def read(folder: Path, file: str = FILE) -> list[Trained]:
     """Return the students whose lines are all there; of one that is there twice, the later."""
     found: dict[tuple[str, int, float, str], dict[str, Any]] = {}
-    for line in _lines(folder / FILE):
+    for line in _lines(folder / file):
         try:
             said = json.loads(line)
             key = said["arm"], said["seed"], said["distillation"], said["run"]
             one = found.setdefault(key, {"values": {}})
-            one["values"][said["task"]] = float(said["value"])
+            if isfinite(value := float(said["value"])):
+                one["values"][said["task"]] = value
             one |= {name: said[name] for name in ("tasks", "weights", "seconds")}
         except (ValueError, KeyError, TypeError):
             continue
@@ -107,6 +110,14 @@ def read_external(file: Path) -> list[Result]:
         arm, seed, task, weight = twice[0]
         raise UserError(f"results {file}: arm {arm}, seed {seed}, {task}, distillation {weight:g} stands there twice")
     return found
+
+
+def trained_elsewhere(results: Sequence[Result]) -> list[Trained]:
+    """Return numbers of another trainer student by student."""
+    found: dict[tuple[str, int, float], dict[str, float]] = {}
+    for one in results:
+        found.setdefault((one.arm, one.seed, one.distillation), {})[one.task] = one.value
+    return [Trained(*key, run="", weights="", seconds=0.0, values=values) for key, values in found.items()]
 
 
 def _key(result: Result) -> tuple[str, int, str, float]:

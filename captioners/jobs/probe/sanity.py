@@ -1,12 +1,12 @@
 """Students that must come out as known: if they do not, nothing else that the probe says can be trusted."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
 from captioners.jobs.probe.results import Trained
-from captioners.jobs.probe.work import MANY, ONE, ORACLE, SHUFFLED, Task
-from captioners.jobs.recipes.probe import AVERAGE, ProbeRecipe
+from captioners.jobs.probe.work import MANY, ONE, ORACLE, SHUFFLED
+from captioners.jobs.recipes.probe import AVERAGE
 
 NEAR_CHANCE = 0.05
 """How far above chance the average may be where there is nothing to learn."""
@@ -21,9 +21,10 @@ class Check:
     says: str
 
 
-def checks_of(trained: Mapping[Task, Trained], recipe: ProbeRecipe, chance: Mapping[str, float]) -> list[Check]:
-    """Return the checks whose students are there."""
-    by_arm = {task.arm: one for task, one in trained.items() if task.arm not in recipe.arms}
+def checks_of(trained: Iterable[Trained], arms: Collection[str], chance: Mapping[str, float]) -> list[Check]:
+    """Return the checks whose students are there; who is none of the arms is a control."""
+    students = list(trained)
+    by_arm = {one.arm: one for one in students if one.arm not in arms}
     found = []
     if ONE in by_arm and MANY in by_arm:
         one, many = by_arm[ONE], by_arm[MANY]
@@ -36,9 +37,9 @@ def checks_of(trained: Mapping[Task, Trained], recipe: ProbeRecipe, chance: Mapp
         found.append(Check("captions of other pictures teach nothing", value - expected <= NEAR_CHANCE, says))
     if ORACLE in by_arm and AVERAGE in by_arm[ORACLE].values:
         of_arms: dict[str, list[float]] = {}
-        for task, one in trained.items():
-            if task.arm in recipe.arms and task.distillation == 0.0:
-                of_arms.setdefault(task.arm, []).append(_of(one))
+        for one in students:
+            if one.arm in arms and one.distillation == 0.0:
+                of_arms.setdefault(one.arm, []).append(_of(one))
         best = max(of_arms, key=lambda arm: fmean(of_arms[arm]), default="")
         if best:
             value, other = _of(by_arm[ORACLE]), fmean(of_arms[best])

@@ -4,7 +4,7 @@ Arms that must come out as known are made here, too: copies of one caption, capt
 world captions of every manner, all true.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from captioners.core.errors import NotFoundError, UserError, near
 from captioners.core.seeds import uniforms
-from captioners.data.drawn_scene import from_json
+from captioners.data.drawn_scene import Scene, from_json
 from captioners.data.drawn_voices import VOICES
 from captioners.data.drawn_voices import captions as voiced
 from captioners.jobs.recipes.probe import Arm
@@ -139,6 +139,13 @@ def shuffled(table: Table) -> Table:
     """Return a table with the captions of other pictures, those that came with them as well: half the set away."""
     other = np.roll(np.arange(len(table)), len(table) // 2)
     return replace(table, truth=table.truth[other], of_image=[table.of_image[at] for at in other])
+
+
+def scenes_of(table: Table) -> Iterator[Scene]:
+    """Yield the scenes of those pictures that are of the drawn world."""
+    for at in table.rows:
+        if "scene" in table.held.meta[at]:
+            yield from_json(table.held.meta[at]["scene"])
 
 
 def is_drawn(table: Table) -> bool:

@@ -1,5 +1,6 @@
 """A teacher for the drawn world, where no public CLIP is of use: a student that learnt from true captions alone."""
 
+import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from captioners.core.errors import UserError
 from captioners.data.drawn_render import render
 from captioners.data.drawn_scene import scene
 from captioners.data.drawn_voices import VOICES, captions
@@ -21,6 +23,8 @@ from captioners.reinforcement.loss import Teacher
 
 AUGMENTATION = Augmentation(size=96, scale=(0.7, 1.0), num_ops=0)
 """Whole enough that captions stay true, and no change of colours."""
+MADE_BY = "made_by.json"
+"""In a teacher's folder: what it was trained with."""
 _VIEWS, _TOLD = 4, 4
 """Augmentations of a scene, and captions of it in each manner."""
 _SAID = 100
@@ -41,8 +45,12 @@ def train_teacher(
 
     Scenes are of the split `pretrain`: neither captioned nor evaluated ones are among them. One that is there already
     is returned as it is.
+
+    Raises UserError where the one that is there was trained otherwise.
     """
+    about = {"student": student, "scenes": scenes, "steps": steps, "batch_size": batch_size, "seed": seed}
     if (folder / "open_clip_config.json").is_file():
+        _same(folder / MADE_BY, about)
         return folder
     learner = make_student(student, seed)
     table = _table(learner, scenes, seed)
@@ -57,8 +65,23 @@ def train_teacher(
     train(learner, feed, [Teacher(1, 1.0)], options, distillation_weight=0.0, look=look)
     part = folder.with_name(f"{folder.name}.part")
     learner.save(part)
+    (part / MADE_BY).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     part.rename(folder)
     return folder
+
+
+def _same(file: Path, about: Mapping[str, Any]) -> None:
+    """Raise UserError unless the settings kept in a file are these."""
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{file}: gone or damaged, so nobody knows how this teacher was trained; remove it") from None
+    for name, value in about.items():
+        if there.get(name) != json.loads(json.dumps(value)):
+            raise UserError(
+                f"{file.parent} was trained with {name} {there.get(name)}, and {value} is asked; remove it, or name "
+                "another output"
+            )
 
 
 def _table(learner: Student, scenes: int, seed: int) -> Table:

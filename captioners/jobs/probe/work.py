@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class Setting:
     """Of each arm, in the recipe's order."""
     teachers: tuple[tuple[int, float], ...]
     """Width and logit scale of each."""
+    judged_by: tuple[tuple[str, int, str], ...] = ()
+    """The shards that students are judged by: path, bytes, and what changes with the content."""
 
 
 class Tables(Mapping[str, Table]):
@@ -98,7 +101,9 @@ def run_of(setting: Setting, table: Table) -> str:
     truth = [table.held.texts[at] for at in table.truth]
     texts = [{key: [table.captions[at] for at in own] for key, own in one.items()} for one in table.of_image]
     teachers = sha256(table.held.image_emb[table.rows].tobytes()).hexdigest()
-    about = [SEMANTICS, recipe, setting.teachers, table.names, truth, texts, teachers]
+    # Another kind of device, or another PyTorch, trains another student.
+    machine = [device_named(setting.recipe.device).type, torch.__version__]
+    about = [SEMANTICS, machine, recipe, setting.judged_by, setting.teachers, table.names, truth, texts, teachers]
     return sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -156,6 +161,9 @@ class _Room:
         teachers = [Teacher(*one) for one in self._setting.teachers]
         train(student, steps, teachers, recipe, distillation_weight=task.distillation)
         values = self._judges(student)
+        for name, value in values.items():
+            if not isfinite(value):
+                raise CaptionersError(f"the student's {name} is {value}, which is no result")
         if task.arm not in self._runs:
             self._runs[task.arm] = run_of(self._setting, table)
         weights = weights_digest(student.model.state_dict())[:12]

@@ -6,7 +6,7 @@ recipe.yaml declared.json     what was done, and what was declared before the fi
 captions*/layers/             the captions, Parquet, with their ledger
 captions*/told/               what came with the pictures: references, scenes
 captions*/measures/           what a model measured of each image
-probe/results.jsonl           what every student came to
+probe/used.jsonl probe.json   what every student that counts came to; what chance gives
 
 It has the layout of the ablation's own folder, so the same code measures it again (`check.py`).
 """
@@ -29,7 +29,8 @@ from captioners.jobs.ablate.declared import FILE as DECLARED
 from captioners.jobs.ablate.layers import Batch, batches
 from captioners.jobs.measure.judge import ABSENT, Judge
 from captioners.jobs.measure.references import OWN
-from captioners.jobs.probe.results import FILE as RESULTS
+from captioners.jobs.probe.job import FOUND
+from captioners.jobs.probe.results import USED
 from captioners.jobs.recipes.ablate import AblateRecipe
 
 MANIFEST = "manifest.json"
@@ -62,7 +63,7 @@ def bundle(folder: Path) -> Iterator[File]:
 
 
 def _all(recipe: AblateRecipe, folder: Path) -> Iterator[File]:
-    for name in (own.TABLE, own.RECIPE, DECLARED, f"{own.PROBE}/{RESULTS}"):
+    for name in (own.TABLE, own.RECIPE, DECLARED, f"{own.PROBE}/{USED}", f"{own.PROBE}/{FOUND}"):
         if (folder / name).is_file():
             yield name, (folder / name).read_bytes()
     for batch in batches(recipe, recipe.rows().values()):

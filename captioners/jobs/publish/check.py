@@ -1,15 +1,18 @@
 """`captioners ablate BUNDLE --check`: every number of a bundle made again from what it carries, and held against it.
 
 No picture, no weights, no GPU: captions are measured again by the code that an ablation runs, what a model measured is
-taken from its file, image by image, and statistics are made again from the students' results.
+taken from its file, image by image, and statistics are made again from the students' results. All that `ablation.json`
+says is compared but what nothing in a bundle tells: the gallery, what captions cost, and why an arm failed.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import zip_longest
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -17,18 +20,21 @@ from typing import Any
 from captioners.core.errors import NotFoundError, UserError
 from captioners.core.recipe import read_options
 from captioners.core.run_dir import RunDir
+from captioners.data.told import ABOUT
 from captioners.jobs.ablate import folder as own
-from captioners.jobs.ablate.arms import CONTROL, Arms
-from captioners.jobs.ablate.found import probe_of
-from captioners.jobs.probe.job import ProbeRun
-from captioners.jobs.probe.results import Trained, read
+from captioners.jobs.ablate.arms import Arms
+from captioners.jobs.measure.judge import ABSENT
+from captioners.jobs.measure.references import OWN
+from captioners.jobs.probe.job import read_run
 from captioners.jobs.publish.bundle import FORMAT, MANIFEST
 from captioners.jobs.recipes.ablate import AblateRecipe
-from captioners.metrics.contrasts import Declared, contrasts
-from captioners.report.ablation import Ablation, Arm, Cell, read_ablation
+from captioners.report.ablation import Ablation, Arm, read_ablation
 
 _NEAR = 1e-9
 """Relative difference of numbers that another machine's arithmetic explains."""
+CARRIED = "the gallery, seconds of drawing, and why an arm failed"
+"""What a bundle claims and nothing in it tells."""
+_EXCEPT: Any = {"gallery": True, "made_by": True, "arms": {"__all__": {"seconds"}}}
 
 Say = Callable[[str], None]
 
@@ -40,33 +46,42 @@ class Checked:
     rows: int
     """Arms made again."""
     numbers: int
-    """Numbers held against those that are claimed."""
+    """Values held against those that are claimed."""
     wrong: list[str]
-    """What differs, a line each, by the name of its cell; and files that are not what the manifest says."""
+    """What differs, a line each, by the name of its cell; or files that are not what the manifest says, and then
+    nothing was made again."""
 
 
 def check_bundle(given: str | Path, say: Say = lambda _: None) -> Checked:
     """Make everything again and compare.
 
     Raises:
-        NotFoundError: there is no bundle. UserError: it cannot be read at all.
+        NotFoundError: there is no bundle. UserError: it cannot be read at all, or asks for what is not in it.
     """
     folder = Path(given).expanduser()
-    wrong = list(_altered_files(folder))
+    digests = _manifest(folder)
+    wrong = list(_altered_files(folder, digests))
+    if wrong:
+        return Checked(rows=0, numbers=0, wrong=wrong)
+    for name in (own.TABLE, own.RECIPE):
+        if name not in digests:
+            raise NotFoundError(f"{folder}: the bundle has no {name}; `captioners report ABLATION --to bundle` again")
     claimed = read_ablation((folder / own.TABLE).read_bytes(), str(folder / own.TABLE))
     with tempfile.TemporaryDirectory(prefix="captioners-check-") as room:
-        copy = Path(room) / "bundle"
-        shutil.copytree(folder, copy)
-        again = _made_again(copy, claimed, say)
-    pairs = list(_leaves(_told(claimed), _told(again)))
-    wrong += [
+        for name in digests:
+            (Path(room) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, Path(room) / name, follow_symlinks=False)
+        again = _made_again(Path(room), claimed, say)
+    said, made = (one.model_dump(mode="json", exclude=_EXCEPT) for one in (claimed, again))
+    pairs = list(_leaves(said, made))
+    wrong = [
         f"{where}: the bundle claims {a}, and what it carries gives {b}" for where, a, b in pairs if not _same(a, b)
     ]
     return Checked(rows=sum(bool(arm.cells or arm.probe) for arm in again.arms), numbers=len(pairs), wrong=wrong)
 
 
-def _altered_files(folder: Path) -> Iterator[str]:
-    """Say which files are not what the manifest says; raise where there is no manifest of a bundle."""
+def _manifest(folder: Path) -> dict[str, str]:
+    """Return name -> sha256; raise where there is no manifest of a bundle."""
     try:
         told = json.loads((folder / MANIFEST).read_bytes())
         digests = {str(name): str(digest) for name, digest in told["sha256"].items()}
@@ -81,7 +96,20 @@ def _altered_files(folder: Path) -> Iterator[str]:
         raise UserError(
             f"{folder / MANIFEST}: of another format than {FORMAT} 1; check it with the version that wrote it"
         )
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    return digests
+
+
+def _altered_files(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
+    """Say which files are not what the manifest says; nothing but plain files is opened."""
+    there = set[str]()
+    for path, folders, files in os.walk(folder):
+        for one in (Path(path, name) for name in (*folders, *files)):
+            name = one.relative_to(folder).as_posix()
+            if one.is_symlink() or not (one.is_file() or one.is_dir()):
+                yield f"{name}: is a link, or no plain file"
+            elif one.is_file():
+                there.add(name)
+    there.discard(MANIFEST)
     yield from (f"{name}: is in the manifest, and not there" for name in sorted(set(digests) - there))
     yield from (f"{name}: is there, and not in the manifest" for name in sorted(there - set(digests)))
     for name in sorted(there & set(digests)):
@@ -90,87 +118,66 @@ def _altered_files(folder: Path) -> Iterator[str]:
 
 
 def _made_again(copy: Path, claimed: Ablation, say: Say) -> Ablation:
-    recipe = read_options(AblateRecipe, copy / own.RECIPE).model_copy(update={"gallery": 0, "budget": None})
-    arms = Arms(recipe, claimed.name, copy, claimed.recipe, say)
+    recipe = read_options(AblateRecipe, copy / own.RECIPE).model_copy(update={"gallery": 0})
+    text = (copy / own.RECIPE).read_text(encoding="utf-8")
+    probed = read_run(copy / own.PROBE)
+    arms = Arms(recipe, claimed.name, copy, text, say)
+    _needs_nothing_else(recipe, arms, copy)
     for batch in arms.batches:
         run = RunDir(batch.folder(copy))
         there = {layer.name for layer in run.layers()} if run.place.exists("run.json") else set()
         arms.drawn(batch, {name: "no captions of it are in the bundle" for name in batch.members if name not in there})
     arms.measure()
-    trained = list(_last(copy))
-    if recipe.probe is not None and trained:
-        results = [result for one in trained if not one.arm.startswith(CONTROL) for result in one.results]
-        probed = {result.arm for result in results}
-        pairs = tuple((one, other) for one, other in recipe.declare.contrasts if {one, other} <= probed)
-        said = Declared(
-            primary=recipe.declare.primary,
-            contrasts=pairs,
-            margin=recipe.declare.margin,
-            seeds=tuple(recipe.probe.seeds),
-        )
-        run_of = ProbeRun(directory=str(copy), results=results, contrasts=contrasts(results, said))
-        arms.probed(run_of, [row for row in arms.rows if row.name in probed])
+    arms.show(claimed.gallery)
+    if recipe.probe is not None and probed is not None:
+        arms.probed(probed)
     made = arms.ablation()
-    controls = {one.arm for one in trained if one.arm.startswith(CONTROL)}
-    of_controls = [
-        arm.model_copy(update={"probe": probe_of(r for one in trained if one.arm == arm.name for r in one.results)})
-        for arm in claimed.arms
-        if arm.name in controls
-    ]
-    return made.model_copy(update={"arms": (*made.arms, *of_controls)})
+    return made.model_copy(update={"arms": tuple(map(_as_failed, made.arms, (*claimed.arms, *made.arms)))})
 
 
-def _last(copy: Path) -> Iterator[Trained]:
-    """Yield the students of an ablation; of what was trained anew after a change, the last."""
-    found = {(one.arm, one.seed, one.distillation): one for one in read(copy / own.PROBE)}
-    yield from found.values()
+def _needs_nothing_else(recipe: AblateRecipe, arms: Arms, copy: Path) -> None:
+    """Raise UserError where somebody's recipe would have a model, references or pictures opened from elsewhere."""
+    if recipe.measure.references not in (None, OWN):
+        raise UserError(f"{own.RECIPE}: references of {recipe.measure.references} are not in a bundle; it is none")
+    needed = [ABOUT, *([ABSENT] if recipe.measure.clip is not None else [])]
+    for run in (batch.folder(copy) for batch in arms.batches):
+        for name in needed if (run / "run.json").is_file() else ():
+            if not (run / name).is_file():
+                raise UserError(f"{run.name}/{name}: is not in the bundle, and nothing is fetched from elsewhere")
 
 
-def _told(found: Ablation) -> Mapping[str, Any]:
-    """Return the numbers that an ablation claims, by names that a reader finds on its page."""
-    told: dict[str, Any] = {
-        f"arm {arm.name}": {"captions of an image": arm.m, **_cells(arm.cells), **_results(arm)}
-        for arm in found.arms
-        if arm.status != "failed" or arm.cells
-    }
-    for one in found.contrasts:
-        told[f"{one.arm} - {one.against}, {one.task}, λ {one.distillation}"] = one.model_dump()
-    for pair in found.correlations:
-        told[f"{pair.metric} against {pair.outcome}"] = pair.model_dump()
-    for curve in found.saturation:
-        told[f"{curve.name}, {curve.metric}"] = _cells({f"{m} captions": cell for m, cell in curve.points})
-    for field in found.overlap:
-        told[f"overlap, {field.title}"] = dict(zip(field.captioners, field.values, strict=True))
-    for place, added in enumerate(found.adds, 1):
-        told[f"added to {added.arm}, {place}: {added.captioner}"] = _cells(added.changes)
-    return told
+def _as_failed(made: Arm, claimed: Arm) -> Arm:
+    """Take over why an arm failed: what stopped its students is not in a bundle."""
+    if claimed.status != "failed" or claimed.name != made.name:
+        return made
+    return made.model_copy(update={"status": claimed.status, "reason": claimed.reason})
 
 
-def _cells(cells: Mapping[str, Cell]) -> dict[str, Any]:
-    return {name: cell.model_dump(exclude={"why"}) for name, cell in cells.items()}
-
-
-def _results(arm: Arm) -> dict[str, Any]:
-    return {
-        f"λ {weight}, {task}, seed {seed}": value
-        for weight, tasks in arm.probe.items()
-        for task, seeds in tasks.items()
-        for seed, value in seeds.items()
-    }
+_NAMES: Mapping[str, str] = {
+    "arms": "arm {name}",
+    "contrasts": "{arm} - {against}, {task}, λ {distillation}",
+    "correlations": "{metric} against {outcome}",
+    "saturation": "{name}, {metric}",
+    "overlap": "overlap, {title}",
+    "adds": "added to {arm}: {captioner}",
+}
+"""Field -> what one of it is called."""
 
 
 def _leaves(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (name, claimed, made again) of all values; what one side lacks is None there."""
-    if isinstance(one, tuple | list):
-        one = {f"column {place}": value for place, value in enumerate(one, 1)}
-    if isinstance(other, tuple | list):
-        other = {f"column {place}": value for place, value in enumerate(other, 1)}
-    if isinstance(one, Mapping) or isinstance(other, Mapping):
-        sides = [side if isinstance(side, Mapping) else {} for side in (one, other)]
-        for name in dict.fromkeys([*sides[0], *sides[1]]):
-            yield from _leaves(sides[0].get(name), sides[1].get(name), f"{where}, {name}" if where else name)
-        return
-    yield where, one, other
+    """Yield (name, claimed, made again) of all values, lists place by place; what one side lacks is None there."""
+    if isinstance(one, list) or isinstance(other, list):
+        sides = [side if isinstance(side, list) else [] for side in (one, other)]
+        for place, (a, b) in enumerate(zip_longest(*sides), 1):
+            known = _NAMES.get(where)
+            named = known is not None and isinstance(a or b, Mapping)
+            yield from _leaves(a, b, str(known).format(**(a or b)) if named else f"{where} {place}")
+    elif isinstance(one, Mapping) or isinstance(other, Mapping):
+        sides_of = [side if isinstance(side, Mapping) else {} for side in (one, other)]
+        for name in dict.fromkeys([*sides_of[0], *sides_of[1]]):
+            yield from _leaves(sides_of[0].get(name), sides_of[1].get(name), f"{where}, {name}" if where else name)
+    else:
+        yield where, one, other
 
 
 def _same(one: Any, other: Any) -> bool:

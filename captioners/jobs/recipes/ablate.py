@@ -16,7 +16,7 @@ from captioners.images.decode import AnyProfile
 from captioners.jobs.recipes.arms import AXES, AblatedCaptioner, Arm, Drawing, Grid, Trained, axes_of
 from captioners.jobs.recipes.generate import LONGEST_NAME
 from captioners.jobs.recipes.measure import MeasureOptions
-from captioners.jobs.recipes.probe import Declare, ProbeOptions
+from captioners.jobs.recipes.probe import CONTROL, Declare, ProbeOptions
 from captioners.jobs.recipes.reinforce import ImageAugmentation
 from captioners.reinforcement.teacher_options import TeacherOptions
 from captioners.text.flags import Rules
@@ -176,6 +176,11 @@ class AblateRecipe(Options):
             if name in found:
                 raise ValueError(f"grid: makes an arm '{name}', which arms: has already; give that another name")
             found[name] = self._row(name, arm, axes)
+        for name in found:
+            if name.startswith(CONTROL):
+                raise ValueError(
+                    f"arm '{name}': names that begin with {CONTROL!r} are those of the probe's own controls"
+                )
         return found
 
     def _row(self, name: str, arm: Arm, axes: Mapping[str, str]) -> Row:

@@ -8,6 +8,8 @@ from captioners.core.options import Options, operation
 from captioners.core.recipe import job_recipes
 from captioners.data.choices import AnySource
 
+CONTROL = "sanity: "
+"""What the names of the probe's own arms begin with."""
 AVERAGE = "average"
 """The task that is the mean of others (`Drawn.average`); the primary one unless another is declared."""
 
@@ -118,9 +120,18 @@ class Declare(Options):
     """The task that decides."""
     contrasts: list[tuple[str, str]] = Field([])
     """Pairs [arm, the arm that it is held against]. p-values are corrected for their number, times that of the weights
-    of distillation: 6 seeds can bear one, 8 seeds six."""
+    of distillation: 6 seeds can bear one such test, 7 three, 8 six (three contrasts at two weights)."""
     margin: float = Field(0.02, gt=0)
     """A difference within it counts as none."""
+
+    @model_validator(mode="after")
+    def _each_pair_once(self) -> "Declare":
+        for one, other in self.contrasts:
+            if one == other:
+                raise ValueError(f"contrasts: {one!r} is held against itself")
+            if sum({one, other} == set(pair) for pair in self.contrasts) > 1:
+                raise ValueError(f"contrasts: {one!r} and {other!r} are held against each other twice; say it once")
+        return self
 
 
 class ProbeOptions(Options):
@@ -155,8 +166,9 @@ class ProbeOptions(Options):
     captions of other pictures at chance; in the drawn world, captions of every manner at the top."""
     results: str | None = operation(None)
     """Of `kind: external`: a file of lines `{"arm", "seed", "task", "value", "distillation"}`."""
-    command: str = operation("bash train.sh {arm} {seed} {distillation}", min_length=1)
-    """Of `kind: external`: what is to be run for each student, as the written script has it."""
+    command: str = operation("bash train.sh {arm} {shards} {seed} {distillation}", min_length=1)
+    """Of `kind: external`: what is to be run for each student, as the written script has it; `{shards}` is the folder
+    of the arm's shards."""
     workers: int = operation(1, ge=1)
     """Processes that train, each a student at a time; on a CPU each on one thread."""
     device: str = operation("auto")
@@ -193,6 +205,10 @@ class ProbeRecipe(ProbeOptions):
     @model_validator(mode="after")
     def _arms_are_there(self) -> "ProbeRecipe":
         for name, arm in self.arms.items():
+            if name.startswith(CONTROL):
+                raise ValueError(
+                    f"arms.{name}: names that begin with {CONTROL!r} are those of the probe's own controls"
+                )
             if not (arm.captions or self.ground_truth):
                 raise ValueError(f"arms.{name}: without ground truth and without captions nothing is left to train on")
         for name in (name for pair in self.declare.contrasts for name in pair):
