@@ -49,6 +49,7 @@ class Arms:
         self._metrics: tuple[Metric, ...] = ()
         self._notes: dict[str, None] = {}
         self._gallery: tuple[Seen, ...] = ()
+        self._weighed_by: tuple[CaptionSet, ...] = ()
         self._overlap: tuple[Overlap, ...] = ()
         self._adds: list[Added] = []
         self._run: ProbeRun | None = None
@@ -112,6 +113,7 @@ class Arms:
         Raises InterruptedRunError where it was stopped; the same command continues.
         """
         rows = [row for row in self.to_probe if row.members]
+        self._weighed_by = tuple(self._set(row) for row in rows)  # one table for all, so that rows compare
         sets: dict[str, CaptionSet] = {}
         for number, row in enumerate(rows, start=1):
             try:
@@ -176,7 +178,7 @@ class Arms:
             return table
 
     def _measured(self, sets: Sequence[CaptionSet], options: MeasureOptions) -> MeasureTable:
-        table = measure_sets(sets, options)
+        table = measure_sets(sets, options, weighed_by=self._weighed_by)
         known = dict.fromkeys((*self._metrics, *table.metrics))
         order = list(REGISTRY)
         self._metrics = tuple(sorted(known, key=lambda one: order.index(one.name) if one.name in REGISTRY else 0))

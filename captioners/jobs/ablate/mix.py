@@ -135,8 +135,9 @@ def spent_on(run: RunDir) -> dict[str, Spent]:
 
 def _refused(run: RunDir, draws: Mapping[str, int], budget: Budget, options: MeasureOptions) -> dict[str, str]:
     found = {}
-    for name, count in draws.items():
-        row = measure_sets([CaptionSet(name, (Part(run.url, name, count),))], options).rows[0]
+    sets = [CaptionSet(name, (Part(run.url, name, count),)) for name, count in draws.items()]
+    for name, one in zip(draws, sets, strict=True):
+        row = measure_sets([one], options, weighed_by=sets).rows[0]
         cell = row.cells.get(budget.gate)
         if cell is None or cell.interval is None:
             raise UserError(f"budget.gate: '{budget.gate}' is not measured of {name}; name a metric that is")

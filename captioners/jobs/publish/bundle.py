@@ -36,8 +36,8 @@ from captioners.jobs.recipes.ablate import AblateRecipe
 MANIFEST = "manifest.json"
 FORMAT = "captioners-ablation-bundle"
 _OF_RUN = ("inputs", "layers", "ledger", "segments")
-_BY_MODELS = ("measures/clip", "measures/retrieval", "measures/frequencies/captions.npz")
-"""What a bundle carries measured: what needs pictures and weights, and the table that all captions are weighed by."""
+_BY_MODELS = ("measures/clip", "measures/retrieval")
+"""What a bundle carries measured: what needs pictures and weights."""
 
 File = tuple[str, bytes]
 """Name and content."""
@@ -107,7 +107,5 @@ def _captions(batch: Batch, folder: Path, clip: str | None) -> Iterator[File]:
 
 def _names(place: Place) -> Iterable[str]:
     yield "run.json"
-    for part in _OF_RUN:
+    for part in (*_OF_RUN, *_BY_MODELS):
         yield from place.names(part)
-    for part in _BY_MODELS:
-        yield from [part] if place.exists(part) and "." in part else place.names(part)
