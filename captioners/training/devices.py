@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.distributed.nn  # before there is a group: its functions keep the one of then for good, and its threads
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 

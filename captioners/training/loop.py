@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from captioners.core.errors import CaptionersError, InterruptedRunError, UserError
@@ -51,7 +50,7 @@ class Trainer:
         images: what the model sees: a function of uint8 [B, 3, H, W], or features cached of a frozen image tower.
         plan: steps, learning rate, and how often to write.
         folder: where `checkpoints/`, `metrics.jsonl` and `events.jsonl` stand.
-        accelerator: device, precision and processes.
+        ranks: the processes, and the accelerator: device and precision.
         facts: JSON-able; what must be the same for a stopped run to go on.
     """
 
@@ -64,18 +63,18 @@ class Trainer:
         *,
         plan: Plan,
         folder: str | Path,
-        accelerator: Accelerator,
+        ranks: Ranks,
         facts: Mapping[str, Any],
     ) -> None:
         self.model, self.objective, self.batches, self.plan = model, objective, batches, plan
-        self.folder, self.accelerator, self.facts = Path(folder), accelerator, dict(facts)
-        self.ranks = Ranks(accelerator)
+        self.folder, self.facts = Path(folder), dict(facts)
+        self.ranks, self.accelerator = ranks, ranks.accelerator
         if objective.contrastive_weight and objective.contrastive_gradient == "open_clip_default":
             self.facts["processes"] = self.ranks.world  # the gradient depends on it
         self.checkpoints = Checkpoints(self.folder / "checkpoints", plan.keep_checkpoints)
         self.folder.mkdir(parents=True, exist_ok=True)
         _refuse_dropout(model)
-        model.to(accelerator.device).train()
+        model.to(self.accelerator.device).train()
         self.parameters = trained_parameters(model, objective.untrained(model, plan.tune))
         self._optimizer = make_optimizer(self.parameters, weight_decay=plan.weight_decay)
         found = self._resume()

@@ -46,6 +46,12 @@ class Ranks:
         self.world: int = accelerator.num_processes
         self._words: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.world > 1 else None
 
+    def close(self) -> None:
+        """End the threads that carry words, here and not when the interpreter is half gone: that would abort it."""
+        if self._words is not None and dist.is_initialized():
+            dist.destroy_process_group(self._words)
+        self._words = None
+
     @property
     def is_main(self) -> bool:
         """Whether this is the process that writes."""

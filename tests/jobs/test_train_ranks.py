@@ -52,8 +52,8 @@ def _environment(**more):
 class Two:
     """Two processes of one run."""
 
-    def __init__(self, folder, *arguments):
-        port, command = str(_free_port()), [sys.executable, "-m", "captioners", *arguments]
+    def __init__(self, folder, *arguments, start=("-m", "captioners")):
+        port, command = str(_free_port()), [sys.executable, *start, *arguments]
         same = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         self.running = [
             subprocess.Popen(
@@ -191,3 +191,23 @@ def test_a_failure_of_one_ends_all_with_its_line_and_code(home):
         assert [code for code, *_ in ended] == [1, 1], ended
         assert said in ended[0][2]
         assert ended[1][2] == "", ended
+
+
+THREADS = """
+import os, sys
+from captioners.cli.main import run
+code = run(sys.argv[1:])
+tasks = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+print(sum("gloo" in task for task in tasks), "threads of gloo", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to see threads in")
+@pytest.mark.parametrize(("changes", "code"), [(["output=thr"], 0), (["batch_size=3", "output=odd-thr"], 1)])
+def test_no_thread_of_the_network_is_left_for_the_end_of_python(changes, code, home):
+    """One that still lets go of a tensor when the interpreter is half gone aborts the process: exit code -6."""
+    ended = Two(home, "pretrain", "recipe.yaml", "steps=2", *changes, start=("-c", THREADS)).end()
+    assert [code for code, *_ in ended] == [code, code], ended
+    assert all(said.endswith("0 threads of gloo\n") for *_, said in ended), ended

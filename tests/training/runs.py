@@ -18,6 +18,7 @@ from captioners.models import coca
 from captioners.training.devices import accelerator_for
 from captioners.training.loop import Plan, Trainer
 from captioners.training.objective import CoCaObjective
+from captioners.training.ranks import Ranks
 from tests.models.tiny import tiny_config
 
 BATCH = 4
@@ -83,7 +84,7 @@ def train(
             normalise,
             plan=Plan(steps=steps, **settings),
             folder=folder,
-            accelerator=accelerator,
+            ranks=Ranks(accelerator),
             facts=facts or {"seed": seed},
         )
         before(trainer)

@@ -15,6 +15,7 @@ from captioners.models import coca
 from captioners.training.devices import accelerator_for
 from captioners.training.loop import Plan, Trainer
 from captioners.training.objective import CoCaObjective
+from captioners.training.ranks import Ranks
 from tests.models.tiny import tiny_config
 from tests.training.runs import Scripted, normalised, train
 
@@ -159,7 +160,7 @@ def test_dropout_is_refused(tmp_path):
     ):
         Trainer(
             coca.build(config, 0), CoCaObjective(), Scripted(), normalised,
-            plan=Plan(steps=1, lr=1.0, warmup=0, weight_decay=0.0), folder=tmp_path, accelerator=accelerator, facts={},
+            plan=Plan(steps=1, lr=1.0, warmup=0, weight_decay=0.0), folder=tmp_path, ranks=Ranks(accelerator), facts={},
         )  # fmt: skip
 
 

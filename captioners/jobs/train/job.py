@@ -15,7 +15,7 @@ runs/finetune-1a2b3c/
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +83,7 @@ def train(
         with said_once():
             check_licence(recipe)
             accelerator = stack.enter_context(accelerator_for(recipe.device, recipe.precision, recipe.trackers, name))
-        ranks = Ranks(accelerator)
+        ranks = stack.enter_context(closing(Ranks(accelerator)))
         directory = ranks.on_main(lambda: begun(recipe, name, stack))
         say = say if ranks.is_main else lambda _: None
         source = recipe.source.open()
@@ -105,7 +105,7 @@ def train(
                     images,
                     plan=_plan(recipe, steps, schedule, evaluate_every(recipe, data, steps)),
                     folder=directory,
-                    accelerator=accelerator,
+                    ranks=ranks,
                     facts=_facts(recipe, start, data, accelerator),
                 )
             )
