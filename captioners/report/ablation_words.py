@@ -49,7 +49,7 @@ def sentence(contrast: Contrast, unit: str) -> str:
     """Return a contrast in one line."""
     points = "points" if unit == "share" else unit
     if contrast.difference is None:
-        return f"{contrast.arm} against {contrast.against}: not measured yet"
+        return f"{contrast.arm} against {contrast.against} at λ {contrast.distillation}: not measured yet"
     p = f", p {p_value(contrast.p_holm)} after Holm" if contrast.p_holm is not None else ""
     seeds = f"{contrast.seeds} paired seed{'' if contrast.seeds == 1 else 's'}"
     return (
