@@ -7,7 +7,7 @@ from captioners.report.ablation import Ablation, Contrast, Correlation
 from captioners.report.ablation_table import difference, number, primary_task
 
 SIGNIFICANT = 0.05
-MOST_ANSWERS = 6
+MOST_ANSWERS = 8
 
 
 def finding(contrast: Contrast) -> str:
@@ -60,11 +60,12 @@ def sentence(contrast: Contrast, unit: str) -> str:
 
 def summary(found: Ablation) -> str:
     """Say where the ablation is, in one sentence."""
-    counts = {status: sum(arm.status == status for arm in found.arms) for status in ("done", "failed", "missing")}
+    asked = [arm for arm in found.arms if not arm.sanity]
+    counts = {status: sum(arm.status == status for arm in asked) for status in ("done", "failed", "missing")}
     parts = [f"{counts['done']} measured"]
     parts += [f"{counts['failed']} failed"] if counts["failed"] else []
     parts += [f"{counts['missing']} still to come"] if counts["missing"] else []
-    arms = len(found.arms)
+    arms = len(asked)
     about = f"{arms} arm{'' if arms == 1 else 's'}: {', '.join(parts)}."
     declared = found.declared
     if declared is None:

@@ -45,7 +45,7 @@ def test_sentences_name_task_weight_seeds_and_correction():
 
 def test_the_summary_counts_arms_and_says_what_was_declared():
     found = an_ablation()
-    assert summary(found).startswith("8 arms: 6 measured, 1 failed, 1 still to come. Declared beforehand: Avg-S at λ")
+    assert summary(found).startswith("7 arms: 5 measured, 1 failed, 1 still to come. Declared beforehand: Avg-S at λ")
     bare = Ablation(name="x", arms=(Arm(name="a"),))
     assert summary(bare) == "1 arm: 0 measured, 1 still to come."
 
