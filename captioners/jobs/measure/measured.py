@@ -10,7 +10,7 @@ import numpy as np
 from captioners.core.errors import UserError
 from captioners.core.parquet_bytes import read_parquet
 from captioners.data.caption_sets import CaptionSet, Group, OpenSet
-from captioners.jobs.measure.between_gauge import BetweenGauge
+from captioners.jobs.measure.between_gauge import AddedGauge, BetweenGauge
 from captioners.jobs.measure.clip_gauge import ClipGauge
 from captioners.jobs.measure.gauge import Gauge, Ids, Shelf, Shown, T, column, ids_of, joined
 from captioners.jobs.measure.judge import Judge
@@ -31,7 +31,7 @@ from captioners.metrics.tokens import TOKENIZER
 if TYPE_CHECKING:
     import pyarrow
 
-_ORDER = ("truth", "flags", "within", "between", "references", "clip", "across")
+_ORDER = ("truth", "flags", "within", "between", "added", "references", "clip", "across")
 """Of gauges, as their metrics stand in a table."""
 
 
@@ -120,9 +120,11 @@ class Measured:
     ) -> list[Gauge]:
         """Return what is put to a set once it is known which images count."""
         m = self.m_of(one)
-        found: list[Gauge] = [BetweenGauge()] if len(one.parts) > 1 else []
         if one.first not in self._scenes:
             self._scenes[one.first] = has_scenes(one)
+        found: list[Gauge] = [BetweenGauge()] if len(one.parts) > 1 else []
+        if len(one.parts) > 1 and self.options.all_metrics:
+            found.append(AddedGauge(len(one.parts), self._scenes[one.first]))
         if self._scenes[one.first]:
             found.append(TruthGauge(m))
         if references is not None and df is not None:
@@ -157,6 +159,11 @@ class Measured:
         for gauge in self._gauges[number]:
             if isinstance(gauge, AcrossGauge):
                 yield from self._files(number, gauge, AcrossSet.from_bytes)
+
+    def members(self, number: int) -> "tuple[AddedGauge, pyarrow.Table]":
+        """Return what the members of a set of several add, image by image, where all is asked for."""
+        [gauge] = [one for one in self._gauges[number] if isinstance(one, AddedGauge)]
+        return gauge, self._table(number, gauge)
 
     def _asked(self, shown: Sequence[Shown]) -> list[Shown]:
         return [one for one in shown if self.options.all_metrics or one.metric.name in BUNDLE]
