@@ -8,25 +8,27 @@ from hashlib import sha256
 import numpy as np
 
 from captioners.metrics.counted import HashCounts
+from captioners.metrics.frequencies import IMAGES
 from captioners.metrics.hashed import Batch, Hashes, Whole
 from captioners.metrics.metric import Metric
 from captioners.metrics.packed import pack, unpack
 
 N = 4
 _MILTENBURG = "after van Miltenburg et al. 2018"
+_KNOWN = f"the known text (whole shards of a source, until there are {IMAGES:,} images)"
 NOVEL_GRAMS = Metric(
     name="novel 4-grams",
     unit="share",
     high=1,
     better="neither",
-    source=f"{_MILTENBURG}; share of 4-grams, repeats included, that the known text has not",
+    source=f"{_MILTENBURG}; share of 4-grams, repeats included, that {_KNOWN} has not",
 )
 NOVEL_CAPTIONS = Metric(
     name="novel captions",
     unit="share",
     high=1,
     better="neither",
-    source=f"{_MILTENBURG}; share of captions, as words, that the known text has not",
+    source=f"{_MILTENBURG}; share of captions, as words, that {_KNOWN} has not",
 )
 _AT_ONCE = 1 << 14
 

@@ -44,6 +44,7 @@ def test_every_metric_is_in_a_table_of_all(run, tmp_path):
     whole = measure_sets(
         sets_of_run(run.url), MeasureOptions(**{**dict(ALL_METRICS), "references": "own", "clip": clip})
     )
+    assert any(note.startswith("Novel is what those references do not say") for note in whole.notes)
     known = {name.removesuffix(" of 1000") for name in REGISTRY} - {metric.name for metric in BY_NAME_ONLY}
     assert {one.name.removesuffix(" of 12") for one in whole.metrics} == known
     for metric in whole.metrics:

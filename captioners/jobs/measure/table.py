@@ -23,6 +23,7 @@ from captioners.metrics.across_set import METRICS as ACROSS
 from captioners.metrics.alignment import REF_CLIP_SCORE, SELF_RETRIEVAL
 from captioners.metrics.between import DUPLICATES, JACCARD
 from captioners.metrics.diversity import LENGTH
+from captioners.metrics.frequencies import IMAGES
 from captioners.metrics.intervals import Interval
 from captioners.metrics.metric import Metric
 from captioners.metrics.novelty import NOVEL_CAPTIONS, NOVEL_GRAMS
@@ -189,6 +190,11 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
         )
     for number, row in enumerate(rows):
         found += _of_some(row, [shown for one in measured.found(number) for shown in one.shown])
+    if measured.options.all_metrics and measured.options.references:
+        found.append(
+            "Novel is what those references do not say that are read for it: whole shards of a source, until there are "
+            f"{IMAGES:,} images; of a larger one, what only the rest says counts as novel."
+        )
     for need in dict.fromkeys(lacking.values()):
         names = ", ".join(metric.name for metric, why in lacking.items() if why == need)
         found.append(f"not measured: {names}: {need}")
