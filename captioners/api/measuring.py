@@ -30,7 +30,8 @@ def measure(
         references: what people wrote: a path, a source as in a recipe, or `own`, what came with the run's images.
         clip: a frozen judge of pictures and captions, such as `ViT-B-32/openai`.
         all_metrics: every metric, not the short table. common: measure the images that all sets have.
-        seed: of subsets and resamples. workers: processes.
+        seed: of the resamples that intervals rest on, and of which m captions stand for an image that has more, where a
+            number is of the whole set. workers: processes.
 
     Raises:
         NotFoundError: no such run. UserError: sets of different images; a judge of its own cause; more draws asked for

@@ -1,6 +1,7 @@
 """`captioners measure`: lay caption sets side by side, or score a run's captions one by one."""
 
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from captioners.cli.ending import done
+from captioners.core.errors import UserError
 
 
 def command(
@@ -40,9 +42,14 @@ def command(
     has gone on, the same command does the rest. With --per-caption NAME, every caption gets one score, into a layer
     that `export` can select by.
     """
+    files = {"--json": json_file, "--parquet": parquet}
     if per_caption:
+        told = {"--references": references, "--clip": clip, "--all": everything, "--common": common}
+        _refuse_beside(per_caption, [name for name, value in (told | files).items() if value])
         _score(what[0], per_caption, what[1:])
         return
+    for option, file in files.items():  # before anything is measured for them
+        _refuse_unwritable(option, file)
     from captioners.jobs.measure.quick import measure_runs, options_of
 
     said = {"references": references, "clip": clip, "all_metrics": everything, "common": common}
@@ -60,6 +67,29 @@ def command(
     done(None, *more, f"captioners report {runs[0]}")
 
 
+def _refuse_beside(score: str, options: list[str]) -> None:
+    """Raise UserError for options that say nothing to a score of single captions."""
+    if options:
+        judge = "; its judge is told as scorer=NAME" if "--clip" in options else ""
+        raise UserError(
+            f"--per-caption {score}: {', '.join(options)} is of the table, and a score of single captions takes "
+            f"none of it{judge}; leave it out, or --per-caption"
+        )
+
+
+def _refuse_unwritable(option: str, file: str | None) -> None:
+    """Raise UserError where a file cannot be written when all is measured."""
+    if file is None:
+        return
+    folder = Path(file).parent
+    if Path(file).is_dir():
+        raise UserError(f"{option} {file}: is a folder; name a file in it")
+    if not folder.is_dir():
+        raise UserError(f"{option} {file}: there is no folder {folder}; make it, or name another file")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{option} {file}: {folder} may not be written to; name another folder")
+
+
 def _score(run: str, name: str, changes: list[str]) -> None:
     from captioners.jobs.measure.job import measure_captions
 
@@ -68,6 +98,11 @@ def _score(run: str, name: str, changes: list[str]) -> None:
     mean = f", mean {found.mean:.4f}" if found.mean is not None else ""
     undefined = f", {found.undefined:,} undefined" if found.undefined else ""
     typer.echo(f"{found.score}: {found.captions:,} captions scored{mean}{undefined}{before}")
+    if found.away:
+        typer.echo(
+            f"{found.away:,} captions have no score, as their pictures are not where the run found them: bring them "
+            "back, and the same command scores these"
+        )
     for folder in found.folders:
         typer.echo(f"  {folder}")
     select = f"select.n=1 select.by=score select.score={found.score}"

@@ -4,7 +4,8 @@ scores/MEMBER/SCORE/score.json            what the score is, and of which layer
 scores/MEMBER/SCORE/SHARD.PART.parquet    shard, key, index, draw, value: row for row what the unit has
 
 A unit's file is there whole or not at all, and says which rows it scores, so that nothing stale is ever joined. It
-depends on the captions and the score alone: two processes that make it write the same.
+depends on the captions and the score alone: two processes that make it write the same. One that was made while pictures
+were away says so, too: it can be joined, and is made again when its score is measured again.
 """
 
 import json
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _ABOUT = "score.json"
 _ROWS, _LAYER = b"captioners.rows_digest", b"captioners.layer_fingerprint"
+_AWAY = b"captioners.pictures_away"
 
 
 def command_for(run: str, score: str) -> str:
@@ -98,7 +100,7 @@ class ScoreLayer:
         return f"{self.folder}/{slug(entry.shard)}.{entry.part:05d}.parquet"
 
     def has(self, entry: Entry) -> bool:
-        """Whether the unit's captions, as they are now, are scored."""
+        """Whether the unit's captions, as they are now, are scored; not where pictures of them were away."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -109,16 +111,21 @@ class ScoreLayer:
             found = pq.read_schema(BytesIO(self._place.read(name))).metadata or {}
         except (pa.ArrowException, OSError):
             return False
-        return bool(found.get(_ROWS) == entry.digest.encode())
+        return bool(found.get(_ROWS) == entry.digest.encode()) and _AWAY not in found
 
-    def write(self, entry: Entry, rows: "pyarrow.Table", values: Sequence[float | None]) -> None:
-        """Store the values of a unit's rows; None where the metric is undefined for a caption."""
+    def write(self, entry: Entry, rows: "pyarrow.Table", values: Sequence[float | None], away: int = 0) -> None:
+        """Store the values of a unit's rows; None where the metric is undefined for a caption.
+
+        Args:
+            away: rows whose pictures were not there.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         columns = {name: rows[name] for name in ("shard", "key", "index", "draw")}
         table = pa.table({**columns, "value": pa.array(values, pa.float64())})
         about = {_ROWS: entry.digest, _LAYER: entry.fingerprint, b"captioners.score": self.name}
+        about |= {_AWAY: str(away)} if away else {}
         file = BytesIO()
         pq.write_table(table.replace_schema_metadata(about), file, compression="zstd")
         self._place.write(self.unit_name(entry), file.getvalue())

@@ -70,9 +70,10 @@ class _Reader:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise UserError(f"{root / 'splits.json'}: has no list {split!r}; there are {', '.join(listed)}")
             for name in names:
-                load = partial(_load, root / "complete", name, photos, self._options.variant)
+                told = (root / "complete", name, self._options.variant)
+                load, captions = partial(_load, *told, photos), partial(_captions, *told)
                 key = name.removesuffix(".json")
-                found.append(Entry(key=key, name=f"complete/{name}", load=load, says=name))
+                found.append(Entry(key=key, name=f"complete/{name}", load=load, says=name, captions=captions))
         self.notes = [f"{len(found):,} images of {', '.join(self._options.splits)}, as {self._options.variant}"]
         return found
 
@@ -106,15 +107,28 @@ def _part(mask: Mapping[str, Any]) -> str:
     return f"{label}: {caption}" if label and caption else label or caption
 
 
-def _load(complete: Path, name: str, photos: Path, variant: Variant) -> Loaded:
+def _load(complete: Path, name: str, variant: Variant, photos: Path) -> Loaded:
+    data = _annotations(complete, name)
+    return image_bytes(data.get("image"), "image", photos), _texts(data, variant), {"image": data["image"]}
+
+
+def _captions(complete: Path, name: str, variant: Variant) -> tuple[str, ...]:
+    return _texts(_annotations(complete, name), variant)
+
+
+def _texts(data: Mapping[str, Any], variant: Variant) -> tuple[str, ...]:
+    text = text_of(data, variant)
+    return (text,) if text else ()
+
+
+def _annotations(complete: Path, name: str) -> dict[str, Any]:
     try:
         data = json.loads(image_bytes(name, "splits.json", complete))
     except (ValueError, RecursionError) as error:
         raise BadSampleError("not_json", f"not JSON ({error}); unpack it again") from None
     if not isinstance(data, dict) or not isinstance(data.get("mask_data") or {}, dict):
         raise BadSampleError("not_json", "not the annotations of an image; unpack it again")
-    text = text_of(data, variant)
-    return image_bytes(data.get("image"), "image", photos), (text,) if text else (), {"image": data["image"]}
+    return data
 
 
 def _json(path: Path) -> dict[str, Any]:

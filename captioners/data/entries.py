@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import PurePosixPath
@@ -30,6 +31,8 @@ class Entry:
     """Raises BadSampleError for what cannot be handed out."""
     says: Any = None
     """What its file says of it (JSON-able): a shard whose entries say something else has changed."""
+    captions: Callable[[], tuple[str, ...]] | None = None
+    """Reads its captions without its picture, where `says` does not cover them; raises BadSampleError, as `load`."""
 
 
 def samples_of(shard: Shard, start: int, entries: Iterable[Entry]) -> Iterator[Sample | Unreadable]:
@@ -145,6 +148,13 @@ class ListedSource:
     def image(self, shard: Shard, key: str, offset: int | None, size: int) -> bytes:  # noqa: ARG002
         """Return the bytes of one picture by its key."""
         return image_of(shard, key, self._of(shard))
+
+    def unstamped(self, shard: Shard) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield (key, captions) of the entries whose captions its stamp does not cover; see `data.source.unstamped`."""
+        for entry in self._of(shard):
+            if entry.captions is not None:
+                with suppress(BadSampleError):
+                    yield entry.key, entry.captions()
 
     def _entries(self) -> Sequence[Entry]:
         if self._held is None:

@@ -57,8 +57,15 @@ class RunPictures:
         found = Shard(**self._shards[shard])
         if not self._told.there:
             yield from unstamped(self._opened(), found)
-        elif "files" in found.where.get("where", found.where):  # of a folder, also one that is part of a mixture
+        elif self._beside(found):
             yield from ((sample.key, sample.captions) for sample in self._told.samples(shard, 0, None))
+
+    def _beside(self, shard: Shard) -> bool:
+        """Whether a shard's captions stood in files of their own, which its stamp does not cover: a folder's, DCI's."""
+        options: Mapping[str, Any] = self._options
+        if "mixture" in shard.where:
+            options = options["parts"][shard.where["mixture"]["part"]]["source"]
+        return "files" in shard.where.get("where", shard.where) or options.get("kind") == "dci"
 
     def _opened(self) -> Source:
         if self._source is None:

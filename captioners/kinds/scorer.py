@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from captioners.core.errors import NotFoundError, UserError
+from captioners.core.errors import NotFoundError, UserError, disk_full
 from captioners.kinds.catalogue import Origin, find
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def open_scorer(name: str) -> OpenClipScorer:
     """Open a scorer: an open_clip MODEL/TAG, MODEL@FILE, `local-dir:DIR`, `hf-hub:ORG/REPO`, or a captioner's name.
 
     Raises:
-        NotFoundError, UserError: it is none of these, cannot be had here, or has random weights.
+        NotFoundError, UserError: it is none of these, cannot be had here, or has no trained weights.
     """
     import open_clip
     import torch
@@ -94,10 +95,13 @@ def open_scorer(name: str) -> OpenClipScorer:
         # open_clip draws weights before it loads them: from nobody's random state but ours.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=weights)
+            # The only way in that refuses where nothing was loaded, instead of keeping what was drawn.
+            model, preprocess = open_clip.create_model_from_pretrained(model_name, pretrained=weights)
         tokenizer = open_clip.get_tokenizer(model_name)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # a damaged file is whatever its reader makes of it: UnpicklingError, SafetensorError
+        if disk_full(error):
+            raise
+        said = " ".join((str(error).strip().splitlines() or [type(error).__name__])[0].split())
         raise UserError(f"scorer {name}: open_clip cannot open it ({said}); name another, or none") from None
     return OpenClipScorer(name, model, preprocess, tokenizer)
 
@@ -132,12 +136,21 @@ def _open_clip_names(name: str) -> tuple[str, str | None]:
     try:
         origin = find(name).origin
     except NotFoundError:
-        for sign in "/@":
+        # A file's path has slashes, too.
+        for sign in "@/":
             model, found, rest = name.partition(sign)
             if found and rest:
-                return model, rest
+                return model, _weights_file(name, rest) if sign == "@" else rest
         raise
     return _of_origin(name, origin)
+
+
+def _weights_file(name: str, given: str) -> str:
+    """Return a weights file's path as nothing but a path: a bare name would be looked for among the tags first."""
+    file = Path(given).expanduser().absolute()
+    if not file.is_file():
+        raise NotFoundError(f"scorer {name}: there is no file {given}; check the path of MODEL@FILE")
+    return str(file)
 
 
 def _of_origin(name: str, origin: Origin) -> tuple[str, str | None]:
@@ -147,7 +160,9 @@ def _of_origin(name: str, origin: Origin) -> tuple[str, str | None]:
         return f"local-dir:{origin.where}", None
     if origin.kind == "hub":
         return f"hf-hub:{origin.where}", None
-    return origin.model, origin.tag or origin.where
+    if origin.kind == "file":
+        return origin.model, _weights_file(name, origin.where)
+    return origin.model, origin.tag
 
 
 def _batches(given: Iterable[T]) -> Iterator[list[T]]:

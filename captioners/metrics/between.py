@@ -1,4 +1,4 @@
-"""What captioners share and what each adds: overlap of n-grams, equal captions, vocabulary, facts, the gain of mixing.
+"""What captioners share and what each adds: overlap of n-grams, equal captions, captions in effect, vocabulary, facts.
 
 All captioners describe the same images in the same order; A is their number. Overlap and duplicates are matrices for a
 heat map, image by image, so that an interval over images can be had of each cell.
@@ -11,9 +11,8 @@ import numpy as np
 
 from captioners.core.errors import UserError
 from captioners.metrics.faithfulness import Judged
-from captioners.metrics.hashed import Batch, Hashes, Numbers, Whole, pooled
+from captioners.metrics.hashed import Batch, Hashes, Numbers, Whole
 from captioners.metrics.metric import Metric
-from captioners.metrics.streaming import WithinImage
 from captioners.metrics.vendi import vendi
 
 N = 2
@@ -32,7 +31,10 @@ DUPLICATES = Metric(
     source="share of pairs, one caption of each captioner of an image, that are equal as words",
 )
 MARGINAL_VOCABULARY = Metric(
-    name="marginal vocabulary", unit="words", better="higher", source="words that no other of the captioners says"
+    name="marginal vocabulary",
+    unit="words",
+    better="higher",
+    source="words that no other of the captioners says, at a budget of words, the same images of every one",
 )
 GAMMA_ADDED = Metric(
     name="Vendi gamma added",
@@ -124,18 +126,6 @@ def facts_added(images: Sequence[Judged], counts: Sequence[int]) -> Numbers:
             others = set().union(*told[:a], *told[a + 1 :])
             found[a, place] = len(facts - others) / image.num_facts
     return found
-
-
-def gain_of_mixing(within: WithinImage, batches: Sequence[Batch]) -> dict[Metric, Numbers]:
-    """Return what m captions drawn across captioners have more than m of one captioner, mean over captioners, [B].
-
-    At the same m = within.m, so it is not the number of captions that gains; each captioner needs m captions.
-    """
-    mixed, alone = within.values(pooled(batches)), [within.values(batch) for batch in batches]
-    return {
-        metric: values - sum((one[metric] for one in alone), np.zeros(len(values))) / len(alone)
-        for metric, values in mixed.items()
-    }
 
 
 def _owners(batch: Batch, counts: Sequence[int]) -> Whole:

@@ -22,6 +22,15 @@ Values = list[float | None]
 """One for each row, in their order; None where the metric is undefined."""
 
 
+class Partial(list[float | None]):
+    """Values that lack those of pictures which were away: they may come back, and then it is scored anew."""
+
+    def __init__(self, values: Iterable[float | None], away: int) -> None:
+        super().__init__(values)
+        self.away = away
+        """Rows without a value for that."""
+
+
 class Scoring(Protocol):
     """A score made ready for a run."""
 
@@ -34,7 +43,7 @@ class Scoring(Protocol):
         """Of its weights."""
 
     def score(self, tables: "Mapping[str, pyarrow.Table]") -> dict[str, Values]:
-        """Return member -> the values of its rows, of one unit of the run."""
+        """Return member -> the values of its rows, of one unit of the run; `Partial` where pictures were away."""
 
 
 class CaptionScore(Options):

@@ -205,11 +205,13 @@ _Table = dict[tuple[str, float, str], dict[int, float]]
 def _table(results: Sequence[Result], declared: Declared) -> _Table:
     table: _Table = {}
     for one in results:
+        if isnan(one.value):  # equal to nothing, also not to itself
+            continue
         of_arm = table.setdefault((one.task, one.distillation, one.arm), {})
         if of_arm.get(one.seed, one.value) != one.value:
             both = f"{of_arm[one.seed]:g} and {one.value:g}"
             raise UserError(f"results: seed {one.seed} of arm {one.arm} has two numbers for {one.task}: {both}")
-        if (not declared.seeds or one.seed in declared.seeds) and not isnan(one.value):
+        if not declared.seeds or one.seed in declared.seeds:
             of_arm[one.seed] = one.value
     return table
 

@@ -8,24 +8,27 @@ from hashlib import sha256
 import numpy as np
 
 from captioners.metrics.counted import HashCounts
+from captioners.metrics.frequencies import IMAGES
 from captioners.metrics.hashed import Batch, Hashes, Whole
 from captioners.metrics.metric import Metric
+from captioners.metrics.packed import pack, unpack
 
 N = 4
 _MILTENBURG = "after van Miltenburg et al. 2018"
+_KNOWN = f"the known text (whole shards of a source, until there are {IMAGES:,} images)"
 NOVEL_GRAMS = Metric(
     name="novel 4-grams",
     unit="share",
     high=1,
     better="neither",
-    source=f"{_MILTENBURG}; share of 4-grams, repeats included, that the known text has not",
+    source=f"{_MILTENBURG}; share of 4-grams, repeats included, that {_KNOWN} has not",
 )
 NOVEL_CAPTIONS = Metric(
     name="novel captions",
     unit="share",
     high=1,
     better="neither",
-    source=f"{_MILTENBURG}; share of captions, as words, that the known text has not",
+    source=f"{_MILTENBURG}; share of captions, as words, that {_KNOWN} has not",
 )
 _AT_ONCE = 1 << 14
 
@@ -55,6 +58,20 @@ class Known:
         """The sha256 of what is known."""
         sizes = np.array([len(self.grams), len(self.captions)])
         return sha256(b"".join(a.astype("<u8").tobytes() for a in (sizes, self.grams, self.captions))).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """Return it as an npz file: the same text gives the same bytes."""
+        return pack({"grams": self.grams, "captions": self.captions})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Known":
+        """Read what `to_bytes` gave.
+
+        Raises:
+            UserError: it is no such file.
+        """
+        found = unpack(data, "n-grams and captions", "grams", "captions")
+        return cls(found["grams"].astype(np.uint64), found["captions"].astype(np.uint64))
 
     def novel(self, batch: Batch) -> Whole:
         """Return (novel 4-grams, 4-grams, novel captions, captions) of a batch, int64 [4]; empty captions are none."""

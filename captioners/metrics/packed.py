@@ -1,7 +1,9 @@
 """Sums and tables as files: arrays in an npz that is the same bytes for the same content, and never a pickle."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captioners.core.errors import UserError
+
+_DAMAGED = (ValueError, KeyError, OSError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise of bytes that are not what was written; of an unknown compression, a RuntimeError."""
 
 
 def pack(arrays: Mapping[str, ArrayLike | str]) -> bytes:
@@ -30,7 +35,7 @@ def unpack(data: bytes, what: str, *names: str) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise UserError(f"this is no file of {what} ({error}); remove it and measure again") from error
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from captioners.core.errors import UserError
 from captioners.data.dci_source import DciOptions, text_of
-from captioners.data.source import describe, sources
+from captioners.data.source import describe, sources, unstamped
 from tests.data.annotated import picture, pictures
 from tests.data.rows import bad, check_contract, good
 
@@ -125,3 +125,18 @@ def test_what_is_not_there_is_said(place):
     (place / "splits.json").write_text("{")
     with pytest.raises(UserError, match=r"splits.json: not JSON"):
         source(place).shards()
+
+
+@pytest.mark.parametrize("picture", [True, False])
+def test_captions_that_were_edited_are_seen_though_no_stamp_covers_them(place, picture):
+    """References of DCI were kept when an annotation had been edited: shards are known by their files' names."""
+    if not picture:
+        (place / "photos" / "sa_2.jpg").unlink()
+    [shard] = source(place).shards()
+    before = list(unstamped(source(place), shard))
+    assert [key for key, _ in before] == ["b-data", "a-data", "c-data"]
+    assert before[0][1] == ("A pump.\nBrick ground. It is wet.",)
+    (place / "complete" / "b-data.json").write_text(json.dumps(image("sa_2.jpg", short="A tap.")))
+    (place / "complete" / "a-data.json").write_text("{")
+    assert list(unstamped(source(place), shard)) == [("b-data", ("A tap.\nBrick ground. It is wet.",)), before[2]]
+    assert source(place).shards([shard]) == [shard], "a run of it goes on"

@@ -13,6 +13,7 @@ from captioners.data.drawn_source import key_of
 from captioners.data.drawn_voices import captions
 from captioners.data.folder_source import FolderOptions
 from captioners.data.run_pictures import RunPictures
+from captioners.data.told import about, told_rows
 from captioners.jobs.measure.quick import sets_of_runs
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.table import MeasureOptions, measure_sets
@@ -79,6 +80,27 @@ def test_captions_beside_the_runs_own_pictures_that_were_edited_are_read_anew(tm
     before = References("own").identity(opened)
     folder_of(tmp_path / "folder", 8, lambda index: f"another {index}")
     assert References("own").identity(opened)["texts"] != before["texts"]
+
+
+def test_a_copy_knows_references_that_stood_in_files_of_their_own_as_the_run_did(tmp_path, monkeypatch):
+    run = drawn_run(tmp_path / "run", {"short": voice("short", 1)}, count=4)
+    [shard] = run.inputs()
+    rows = told_rows(str(shard["path"]), RunPictures(run).samples(str(shard["path"])))
+    for name, data in (rows, about()):
+        run.place.write(name, data)
+    for kind, where, beside in (
+        ("dci", {"first": 0}, True),
+        ("coco", {"first": 0}, False),
+        ("folder", {"files": []}, 1),
+    ):
+        for options, there in (
+            ({"kind": kind}, where),
+            ({"kind": "mixture", "parts": [{}, {"source": {"kind": kind}}]}, {"mixture": {"part": 1}, "where": where}),
+        ):
+            pictures = RunPictures(run)
+            monkeypatch.setattr(pictures, "_options", options)
+            monkeypatch.setitem(pictures._shards, str(shard["path"]), {**shard, "where": there})
+            assert bool(list(pictures.unstamped(str(shard["path"])))) == bool(beside)
 
 
 def test_pictures_that_were_away_are_scored_when_they_are_back(tmp_path, clip, monkeypatch):

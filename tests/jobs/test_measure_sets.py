@@ -180,9 +180,7 @@ def test_a_damaged_file_is_told(tmp_path):
     measure_sets([one(run, "short")], HERE)
     [damaged] = Path(run.url, "measures/within").rglob("*.parquet")
     damaged.write_bytes(damaged.read_bytes()[:100])
-    with pytest.raises(
-        UserError, match=rf"{damaged.parent}: holds a damaged file; remove this folder and measure again"
-    ):
+    with pytest.raises(UserError, match=rf"{damaged}: is damaged; remove it and measure again"):
         measure_sets([one(run, "short")], HERE)
 
 

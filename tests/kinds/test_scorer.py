@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captioners.core.errors import UserError
+from captioners.core.errors import NotFoundError, UserError
 from captioners.core.package_data import SAMPLES
 from captioners.kinds.catalogue import find
 from captioners.kinds.coca import CocaCaptioner
@@ -68,9 +68,48 @@ def test_a_captioner_may_score_others_but_not_itself():
         refuse_own_tower(scorer, CocaCaptioner("random-tiny").info, CocaCaptioner("demo").info)
 
 
+def test_a_weights_file_is_met_by_its_path_also_with_slashes_and_called_like_a_tag(tmp_path, monkeypatch):
+    """ "/" was split at first, so that no path with a folder in it was found."""
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / "openai"
+    file.touch()
+    assert _open_clip_names(f"ViT-B-32@{file}") == ("ViT-B-32", str(file))
+    assert _open_clip_names(f"coca_ViT-B-32@{file}") == ("coca_ViT-B-32", str(file))
+    monkeypatch.chdir(file.parent)
+    assert _open_clip_names("ViT-B-32@openai") == ("ViT-B-32", str(file))
+    for name in ("ViT-B-32@folder/none.pt", "coca_ViT-B-32@folder/none.pt"):
+        with pytest.raises(NotFoundError, match=rf"scorer {name}: there is no file folder/none.pt"):
+            open_scorer(name)
+
+
+def test_a_model_of_which_nothing_was_loaded_is_no_judge(clip, tmp_path):
+    """open_clip only warned, and judged by the weights that it had drawn."""
+    folder, _ = clip
+    (tmp_path / "open_clip_config.json").write_text((folder / "open_clip_config.json").read_text())
+    with pytest.raises(UserError, match=r"open_clip cannot open it \(Required pretrained weights .* not be loaded"):
+        open_scorer(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("file", "data"),
+    [
+        ("open_clip_pytorch_model.bin", b"garbage"),
+        ("open_clip_pytorch_model.bin", b""),
+        ("open_clip_model.safetensors", b"garbage"),
+        ("open_clip_model.safetensors", b""),
+    ],
+)
+def test_damaged_weights_are_told_in_one_line(clip, tmp_path, file, data):
+    """What their readers raise was an internal error, or was taken for the end of the program's input."""
+    (tmp_path / "open_clip_config.json").write_text((clip[0] / "open_clip_config.json").read_text())
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(UserError, match=rf"scorer local-dir:{tmp_path}: open_clip cannot open it \(") as caught:
+        open_scorer(f"local-dir:{tmp_path}")
+    assert "\n" not in str(caught.value)
+
+
 def test_names_are_those_of_captioners_and_of_open_clip():
     assert _open_clip_names("ViT-B-32/openai") == ("ViT-B-32", "openai")
-    assert _open_clip_names("ViT-B-32@weights.pt") == ("ViT-B-32", "weights.pt")
     assert _open_clip_names("hf-hub:org/clip") == ("hf-hub:org/clip", None)
     assert _open_clip_names("coca-l14-coco") == ("coca_ViT-L-14", "mscoco_finetuned_laion2b_s13b_b90k")
     assert _open_clip_names("demo") == (f"local-dir:{find('demo').origin.where}", None)

@@ -1,4 +1,4 @@
-"""captioners/metrics/between.py: sets by hand, and what mixing brings at equal numbers."""
+"""captioners/metrics/between.py: sets by hand."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,13 @@ from captioners.core.errors import UserError
 from captioners.metrics.between import (
     duplicates,
     facts_added,
-    gain_of_mixing,
     gamma_added,
     marginal_vocabulary,
     overlap,
 )
-from captioners.metrics.diversity import DIV_1, LENGTH
 from captioners.metrics.faithfulness import Judged, Verdict
 from captioners.metrics.hashed import Batch, pooled
 from captioners.metrics.kernels import cosine_kernel
-from captioners.metrics.streaming import WithinImage
 from captioners.metrics.tokens import grams, words
 from tests.metrics import oracle
 
@@ -73,16 +70,6 @@ def test_facts_added_are_those_that_no_other_tells():
     assert np.isnan(found[:, 1]).all()
     with pytest.raises(UserError, match="an image has 3 captions, not 2 \\+ 2"):
         facts_added(images, [2, 2])
-
-
-def test_mixing_gains_at_equal_m_only_where_captioners_differ():
-    same = [Batch.of([["a b c", "a b c"]]), Batch.of([["a b c", "a b c"]])]
-    apart = [same[0], Batch.of([["x y z", "x y z"]])]
-    within = WithinImage(2, names=["Div-1", "length"])
-    assert gain_of_mixing(within, same)[DIV_1].tolist() == pytest.approx([0])
-    # Of the 6 pairs of 4 captions, 4 are of both captioners: all words differ, instead of half.
-    assert gain_of_mixing(within, apart)[DIV_1].tolist() == pytest.approx([4 / 6 * 0.5])
-    assert gain_of_mixing(within, apart)[LENGTH].tolist() == pytest.approx([0])
 
 
 def test_counts_must_be_those_of_the_captions():

@@ -1,7 +1,8 @@
 """Contrasts against scipy, against brute force, and against numbers worked by hand."""
 
+from dataclasses import replace
 from itertools import product
-from math import isnan
+from math import isnan, nan
 
 import numpy as np
 import pytest
@@ -188,3 +189,13 @@ def test_it_is_json(tmp_path):
     (one,) = contrasts(results(BETTER), Declared(primary="average", contrasts=(("a", "b"),)))
     said = one.as_json()
     assert said["verdict"] == "higher" and said["seeds"] == [0, 1, 2, 3, 4, 5] and said["p_holm"] == 1 / 32
+
+
+def test_a_result_that_is_no_number_is_none():
+    """It was held against itself, which it never equals, and ended in an internal error."""
+    results = [Result(arm=arm, seed=0, task="t", value=value, distillation=0) for arm, value in
+               (("a", nan), ("a", nan), ("b", 0.5), ("b", nan))]  # fmt: skip
+    [found] = contrasts(results, Declared(primary="t", contrasts=(("a", "b"),)))
+    assert (found.seeds, found.missing) == ((), (0,))
+    with pytest.raises(UserError, match="has two numbers"):
+        contrasts([*results, replace(results[2], value=0.6)], Declared(primary="t"))

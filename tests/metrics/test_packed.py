@@ -1,5 +1,7 @@
 """captioners/metrics/packed.py: the same bytes for the same content, and nothing that is not whole."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,15 @@ def test_arrays_and_texts_come_back():
 def test_what_is_not_whole_is_told(data):
     with pytest.raises(UserError, match=r"no file of toys .*; remove it and measure again"):
         unpack(data, "toys", "numbers", "text")
+
+
+def test_wherever_it_is_damaged_it_is_told():
+    """A compressed part that was damaged was zlib's error, an unknown compression an internal one."""
+    whole = pack({"numbers": np.arange(100), "text": "x" * 100})
+    for at in range(len(whole)):
+        damaged = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        with suppress(UserError):
+            unpack(damaged, "toys", "numbers", "text")
 
 
 def test_nothing_is_unpickled():

@@ -36,6 +36,15 @@ class Cell:
         return {name: None if isnan(value) else float(value) for name, value in numbers.items()} | {"count": one.count}
 
 
+Cells = dict[Metric, Cell]
+"""Of a row."""
+
+
+def undefined(why: str) -> Cell:
+    """Return a cell without a number."""
+    return Cell(interval=None, why=why)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeasureRow:
     """One caption set."""

@@ -19,7 +19,7 @@ from captioners.images.decode import MAX_PIXELS, read_image
 from captioners.kinds.catalogue import find
 from captioners.kinds.scorer import OpenClipScorer, open_scorer, refuse_own_tower
 from captioners.metrics.alignment import CLIP_SCORE, PREFIX, clip_score, cosine
-from captioners.metrics.caption_score import CaptionScore, Scoring, Values, caption_scores
+from captioners.metrics.caption_score import CaptionScore, Partial, Scoring, Values, caption_scores
 from captioners.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -88,9 +88,12 @@ class _Judge:
         """Encode each picture once for all members; one that is gone or unreadable leaves its captions undefined."""
         rows = {row["index"]: row for table in tables.values() for row in _firsts(table)}
         seen: list[int] = []
-        features = self.model.image_features(self._pictures(rows, seen))
+        away: set[int] = set()
+        features = self.model.image_features(self._pictures(rows, seen, away))
         place = {index: at for at, index in enumerate(seen)}
-        return {member: self._of_member(table, features, place) for member, table in tables.items()}
+        found = {member: self._of_member(table, features, place) for member, table in tables.items()}
+        lacking = {member: sum(at in away for at in table["index"].to_pylist()) for member, table in tables.items()}
+        return {member: Partial(of, lacking[member]) if lacking[member] else of for member, of in found.items()}
 
     def _of_member(self, table: "pyarrow.Table", features: Any, place: Mapping[int, int]) -> Values:
         indices, texts = table["index"].to_pylist(), table["text"].to_pylist()
@@ -104,12 +107,15 @@ class _Judge:
                 values[at] = value
         return values
 
-    def _pictures(self, rows: Mapping[int, Any], seen: list[int]) -> Iterator[Image.Image]:
+    def _pictures(self, rows: Mapping[int, Any], seen: list[int], away: set[int]) -> Iterator[Image.Image]:
         profile, most = self.profile.get("decode_profile", "upright"), self.profile.get("max_pixels", MAX_PIXELS)
         for index in sorted(rows):
             try:
                 picture = read_image(self.pictures.image(rows[index]), profile, most).image
-            except (NotFoundError, ImageError):
+            except NotFoundError:
+                away.add(index)
+                continue
+            except ImageError:
                 continue
             seen.append(index)
             yield picture

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captioners.core.errors import NotFoundError
+from captioners.core.errors import NotFoundError, UserError
 from captioners.core.ledger import slug
-from captioners.core.parquet_bytes import read_parquet
 from captioners.core.storage import Place
 from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
 from captioners.metrics.metric import Metric
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.float64]
 Ids = NDArray[np.uint64]
+T = TypeVar("T")
 PARTIAL = "partial"
 """The folder of files that lack pictures which were away."""
 IMAGE = ("id", "shard", "key", "image_sha256")
@@ -147,12 +147,27 @@ class Shelf:
         self.place.write(self.file(group), data)
         self.place.remove(self.partial(group))
 
-    def read(self, group: Group) -> bytes:
-        """Return a group's file, or what there is of it."""
+    def read(self, group: Group, of: Callable[[bytes], T]) -> T:
+        """Return a group's file, or what there is of it, as `of` reads it; raises as `stored` does."""
         try:
-            return self.place.read(self.file(group))
+            return stored(self.place, self.file(group), of)
         except NotFoundError:
-            return self.place.read(self.partial(group))
+            return stored(self.place, self.partial(group), of)
+
+
+def stored(place: Place, name: str, of: Callable[[bytes], T]) -> T:
+    """Return what lies in a file, as `of` reads its bytes.
+
+    Raises:
+        UserError: it is damaged; says which it is. NotFoundError: there is none.
+    """
+    import pyarrow as pa
+
+    data = place.read(name)
+    try:
+        return of(data)
+    except (UserError, ValueError, KeyError, OSError, pa.ArrowException):  # of bytes in memory: not the disk's
+        raise UserError(f"{place.at(name)}: is damaged; remove it and measure again") from None
 
 
 def to_parquet(images: Sequence[CaptionedImage], columns: Mapping[str, Numbers]) -> bytes:
@@ -172,11 +187,11 @@ def to_parquet(images: Sequence[CaptionedImage], columns: Mapping[str, Numbers])
     return file.getvalue()
 
 
-def from_parquet(files: Iterable[bytes]) -> "pyarrow.Table":
-    """Return the rows of one file or several, in their order."""
+def joined(tables: "Iterable[pyarrow.Table]") -> "pyarrow.Table":
+    """Return the rows of one table or several, in their order."""
     import pyarrow as pa
 
-    return pa.concat_tables(map(read_parquet, files)).combine_chunks()
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def ids_of(table: "pyarrow.Table") -> Ids:

@@ -12,7 +12,7 @@ from captioners.core.run_units import RunUnits
 from captioners.core.scores import ScoreAbout, ScoreLayer
 from captioners.core.stopping import stoppable
 from captioners.data.selection import COLUMNS, FLAGS
-from captioners.metrics.caption_score import CaptionScore, Scoring, Values, caption_scores
+from captioners.metrics.caption_score import CaptionScore, Partial, Scoring, Values, caption_scores
 from captioners.metrics.metric import Metric
 
 _EVERY_S = 10.0
@@ -33,6 +33,8 @@ class Measured:
     """Scored by this start."""
     undefined: int = 0
     """Of these, without a value."""
+    away: int = 0
+    """Of these, because their pictures were not there; a later start scores them when they are back."""
     total: float = 0.0
     """Sum of their values."""
     folders: list[str] = field(default_factory=list)
@@ -93,7 +95,9 @@ def _measure(
         tables = {member: units.run.rows(entry) for member, entry in todo.items()}
         for member, values in scoring.score(tables).items():
             _count(found, values, metric)
-            layers[member].write(todo[member], tables[member], values)
+            away = values.away if isinstance(values, Partial) else 0
+            found.away += away
+            layers[member].write(todo[member], tables[member], values, away)
         if time.monotonic() - told > _EVERY_S:
             told = time.monotonic()
             say(f"{unit.number + 1:,} of {len(units):,} units, {found.captions:,} captions scored")

@@ -1,11 +1,13 @@
 """A frozen model of two towers at work on the pictures and captions of caption sets."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image
 
 from captioners.core.errors import ImageError, NotFoundError, UserError
+from captioners.core.storage import Place
 from captioners.data.caption_sets import CaptionedImage, OpenSet
 from captioners.images.decode import MAX_PIXELS, read_image
 from captioners.jobs.measure.clipscore_score import Judged, tower_of
@@ -29,8 +31,12 @@ class Judge:
         self._model: OpenClipScorer | None = None
         place = sets[0].runs[sets[0].first].place
         if place.exists(ABSENT):
-            told = json.loads(place.read(ABSENT))
-            self.name, self.digest = str(told["name"]), str(told["digest"])
+            self.name, self.digest = _told(place)
+            if name != self.name:
+                raise UserError(
+                    f"--clip {name}: this copy of the run came without its pictures, and they were judged by "
+                    f"{self.name}; say --clip {shlex.quote(self.name)}, or measure where the pictures are"
+                )
             return
         self._model = open_scorer(name)
         layers = {layer.fingerprint: layer for one in sets for layer in one.layers}
@@ -63,6 +69,15 @@ class Judge:
         away: list[CaptionedImage] = []
         features = self._opened.image_features(_read(images, opened, seen, away))
         return seen, features, len(away)
+
+
+def _told(place: Place) -> tuple[str, str]:
+    """Return the name and the digest of the absent judge."""
+    try:
+        told = json.loads(place.read(ABSENT))
+        return str(told["name"]), str(told["digest"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{place.at(ABSENT)}: does not say what judged the pictures; copy the run again") from None
 
 
 def _read(

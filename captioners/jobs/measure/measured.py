@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from captioners.core.errors import UserError
+from captioners.core.parquet_bytes import read_parquet
 from captioners.data.caption_sets import CaptionSet, Group, OpenSet
-from captioners.jobs.measure.between_gauge import BetweenGauge
+from captioners.jobs.measure.between_gauge import AddedGauge, BetweenGauge
 from captioners.jobs.measure.clip_gauge import ClipGauge
-from captioners.jobs.measure.gauge import Gauge, Ids, Shelf, Shown, column, from_parquet, ids_of
+from captioners.jobs.measure.gauge import Gauge, Ids, Shelf, Shown, T, column, ids_of, joined
 from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.references import References
 from captioners.jobs.measure.references_gauge import ReferencesGauge
@@ -30,7 +31,7 @@ from captioners.metrics.tokens import TOKENIZER
 if TYPE_CHECKING:
     import pyarrow
 
-_ORDER = ("truth", "flags", "within", "between", "references", "clip", "across")
+_ORDER = ("truth", "flags", "within", "between", "added", "references", "clip", "across")
 """Of gauges, as their metrics stand in a table."""
 
 
@@ -119,9 +120,11 @@ class Measured:
     ) -> list[Gauge]:
         """Return what is put to a set once it is known which images count."""
         m = self.m_of(one)
-        found: list[Gauge] = [BetweenGauge()] if len(one.parts) > 1 else []
         if one.first not in self._scenes:
             self._scenes[one.first] = has_scenes(one)
+        found: list[Gauge] = [BetweenGauge()] if len(one.parts) > 1 else []
+        if len(one.parts) > 1 and self.options.all_metrics:
+            found.append(AddedGauge(len(one.parts), self._scenes[one.first]))
         if self._scenes[one.first]:
             found.append(TruthGauge(m))
         if references is not None and df is not None:
@@ -155,29 +158,25 @@ class Measured:
         """Yield the counts across each group of a set."""
         for gauge in self._gauges[number]:
             if isinstance(gauge, AcrossGauge):
-                yield from map(AcrossSet.from_bytes, self._files(number, gauge))
+                yield from self._files(number, gauge, AcrossSet.from_bytes)
+
+    def members(self, number: int) -> "tuple[AddedGauge, pyarrow.Table]":
+        """Return what the members of a set of several add, image by image, where all is asked for."""
+        [gauge] = [one for one in self._gauges[number] if isinstance(one, AddedGauge)]
+        return gauge, self._table(number, gauge)
 
     def _asked(self, shown: Sequence[Shown]) -> list[Shown]:
         return [one for one in shown if self.options.all_metrics or one.metric.name in BUNDLE]
 
     def _table(self, number: int, gauge: Gauge) -> "pyarrow.Table":
-        import pyarrow as pa
-
-        try:
-            table = from_parquet(self._files(number, gauge))
-        except (pa.ArrowException, OSError) as error:
-            if getattr(error, "errno", None) is not None:
-                raise  # the disk, not the file
-            raise UserError(
-                f"{Shelf(self.opened[number], gauge).where}: holds a damaged file; remove this folder and measure again"
-            ) from None
+        table = joined(self._files(number, gauge, read_parquet))
         table = table if self._only is None else table.filter(np.isin(ids_of(table), self._only))
         return table if self._whole is None else _without(table, gauge, np.isin(ids_of(table), self._whole))
 
-    def _files(self, number: int, gauge: Gauge) -> Iterator[bytes]:
-        """Yield a gauge's files of a set, group after group."""
+    def _files(self, number: int, gauge: Gauge, of: Callable[[bytes], T]) -> Iterator[T]:
+        """Yield a gauge's files of a set as `of` reads them, group after group; raises as `stored` does."""
         shelf = Shelf(self.opened[number], gauge)
-        yield from map(shelf.read, self._groups[number])
+        yield from (shelf.read(group, of) for group in self._groups[number])
 
     def _put(self, gauges: Sequence[Sequence[Gauge]], workers: int | None = None) -> None:
         """Measure each set by further gauges."""
@@ -239,7 +238,7 @@ class Measured:
     def _shared(self) -> Ids | None:
         """Return the images that all sets have, or None where no set has others."""
         # A picture may stand twice in a shard, under one key.
-        ids = [np.unique(ids_of(from_parquet(self._files(at, FlagsGauge())))) for at in range(len(self.opened))]
+        ids = [np.unique(ids_of(self._table(at, FlagsGauge()))) for at in range(len(self.opened))]
         shared = reduce(np.intersect1d, ids)
         if all(len(one) == len(shared) for one in ids):
             return None

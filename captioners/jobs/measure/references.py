@@ -38,8 +38,15 @@ class References(Fresh):
         """Return what they are, as far as it can be told without reading pictures: JSON-able.
 
         The drawn world has no bytes, but a count. Captions that no stamp covers, those in files beside pictures, are
-        read.
+        read, once.
         """
+        kept: dict[str, Mapping[str, Any]] = self.__dict__.setdefault("_identities", {})
+        which = opened.first if self.given == OWN else ""
+        if which not in kept:
+            kept[which] = self._identity(opened)
+        return kept[which]
+
+    def _identity(self, opened: OpenSet) -> Mapping[str, Any]:
         if self.given == OWN:
             inputs = opened.runs[opened.first].inputs()
             stamps = [f"{shard['path']} {shard['size'] or shard['count']} {shard['stamp']}" for shard in inputs]

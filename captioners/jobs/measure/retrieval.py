@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from captioners.core.parquet_bytes import read_parquet
+from captioners.core.storage import Place
 from captioners.data.caption_sets import CaptionedImage, Group, OpenSet
-from captioners.jobs.measure.gauge import PARTIAL, Ids, Partial, Shown, from_parquet, to_parquet
+from captioners.jobs.measure.gauge import PARTIAL, Ids, Partial, Shown, stored, to_parquet
 from captioners.jobs.measure.judge import Judge
 from captioners.jobs.measure.words_gauge import some_of, versions
 from captioners.metrics.embedded import RandomDistance
@@ -57,17 +59,22 @@ def pool_of(opened: OpenSet, groups: Iterable[Group], ids: Ids, judge: Judge, m:
     digest = sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     place, name = opened.runs[opened.first].place, f"measures/retrieval/{digest}"
     partial = f"measures/retrieval/{PARTIAL}/{digest}"
-    if not place.exists(f"{name}.npz") and judge.blind and place.exists(f"{partial}.npz"):
+    there = _there(place, name)
+    if not there and judge.blind and _there(place, partial):
         name = partial
-    elif not place.exists(f"{name}.npz"):
+    elif not there:
         found = _measured(list(_pool(opened, groups, set(lowest.tolist()), m)), opened, judge, m, seed)
         if found is None:
             return None
         name = partial if isinstance(found[0], Partial) else name
         place.write(f"{name}.parquet", found[0])
         place.write(f"{name}.npz", found[1])
-    random = RandomDistance.from_bytes(place.read(f"{name}.npz")).value()
-    return Pool(from_parquet([place.read(f"{name}.parquet")]), random)
+    random = stored(place, f"{name}.npz", RandomDistance.from_bytes).value()
+    return Pool(stored(place, f"{name}.parquet", read_parquet).combine_chunks(), random)
+
+
+def _there(place: Place, name: str) -> bool:
+    return all(place.exists(f"{name}.{ending}") for ending in ("parquet", "npz"))
 
 
 def _pool(opened: OpenSet, groups: Iterable[Group], ids: set[int], m: int) -> Iterator[CaptionedImage]:

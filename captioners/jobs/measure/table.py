@@ -12,17 +12,21 @@ import numpy as np
 
 from captioners.core.stopping import resumable, stoppable
 from captioners.data.caption_sets import CaptionSet, OpenSet
+from captioners.jobs.measure.added import ADDED, added
 from captioners.jobs.measure.cell import intervals
-from captioners.jobs.measure.cells import Cell, MeasureRow, MeasureTable
+from captioners.jobs.measure.cells import Cell, Cells, MeasureRow, MeasureTable, undefined
 from captioners.jobs.measure.gauge import IMAGE, Ids, Numbers, Shown, column, ids_of
 from captioners.jobs.measure.measured import Measured
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.across_set import BUDGET, AcrossSet
 from captioners.metrics.across_set import METRICS as ACROSS
-from captioners.metrics.alignment import REF_CLIP_SCORE
+from captioners.metrics.alignment import REF_CLIP_SCORE, SELF_RETRIEVAL
+from captioners.metrics.between import DUPLICATES, JACCARD
 from captioners.metrics.diversity import LENGTH
+from captioners.metrics.frequencies import IMAGES
 from captioners.metrics.intervals import Interval
 from captioners.metrics.metric import Metric
+from captioners.metrics.novelty import NOVEL_CAPTIONS, NOVEL_GRAMS
 from captioners.metrics.registry import REGISTRY
 from captioners.metrics.vendi import ALPHA, BETA, GAMMA
 
@@ -32,10 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "MeasureOptions", "MeasureRow", "MeasureTable", "measure_sets"]
 
 _ONE = "one caption an image"
-_SEVERAL = (BETA, ALPHA, GAMMA)
+_SEVERAL = (BETA, ALPHA, GAMMA, JACCARD, DUPLICATES)
 _CLIP, _REFERENCES = "--clip NAME", "--references SOURCE"
-
-Cells = dict[Metric, Cell]
+_NEEDS = {REF_CLIP_SCORE: (_CLIP, _REFERENCES), NOVEL_GRAMS: (_REFERENCES,), NOVEL_CAPTIONS: (_REFERENCES,)}
+"""What a metric needs, where its family does not say it."""
 
 
 def measure_sets(
@@ -72,12 +76,12 @@ def _table(measured: Measured) -> MeasureTable:
     metrics = tuple(dict.fromkeys([*known, *lacking]))
     rows = tuple(
         MeasureRow(
-            name=one.name,
-            m=one.m,
+            name=opened.name,
+            m=opened.m,
             images=measured.count(number),
-            cells={metric.name: cells[number].get(metric) or _none(_why(metric, one, lacking)) for metric in metrics},
+            cells={one.name: cells[number].get(one) or undefined(_why(one, opened, lacking)) for one in metrics},
         )
-        for number, one in enumerate(measured.opened)
+        for number, opened in enumerate(measured.opened)
     )
     return MeasureTable(
         rows=rows,
@@ -92,23 +96,21 @@ def _lacking(options: MeasureOptions) -> dict[Metric, str]:
     """Return what else would be in the table, and what it needs."""
     found = {}
     for one in REGISTRY.values():
-        needs = {"CLIP": [_CLIP], "text encoder": [_CLIP], "references": [_REFERENCES]}.get(one.needs, [])
-        needs = [_CLIP, _REFERENCES] if one.metric == REF_CLIP_SCORE else needs
+        needs = {"CLIP": (_CLIP,), "text encoder": (_CLIP,), "references": (_REFERENCES,)}.get(one.needs, ())
         given = [*([_CLIP] if options.clip else []), *([_REFERENCES] if options.references else [])]
-        missing = [need for need in needs if need not in given]
-        if one.bundle and missing:
+        missing = [need for need in _NEEDS.get(one.metric, needs) if need not in given]
+        # Of `report`; here, its name says the pool.
+        if (one.bundle or options.all_metrics) and missing and one.metric != SELF_RETRIEVAL:
             found[one.metric] = f"needs {' and '.join(missing)}"
     return found
 
 
 def _why(metric: Metric, one: OpenSet, lacking: Mapping[Metric, str]) -> str:
-    if metric in _SEVERAL and len(one.parts) == 1:
+    if metric in (*_SEVERAL, *ADDED) and len(one.parts) == 1:
         return "one member"
+    if metric in ADDED:
+        return "of its members"
     return lacking.get(metric, "not known of these images")
-
-
-def _none(why: str) -> Cell:
-    return Cell(interval=None, why=why)
 
 
 def _cells(measured: Measured, number: int) -> Cells:
@@ -122,20 +124,21 @@ def _cells(measured: Measured, number: int) -> Cells:
         for shown in one.shown:
             interval = values[shown.metric.name]
             why = _ONE if m == 1 and shown.at_m else "undefined for every image"
-            found[shown.metric] = _none(why) if isnan(interval.value) else Cell(interval=interval)
+            found[shown.metric] = undefined(why) if isnan(interval.value) else Cell(interval=interval)
     return found
 
 
 def _across(measured: Measured) -> list[Cells]:
-    """Return the cells of each row that are one number of the whole set, at the words of the smallest one."""
+    """Return the cells of each row that are of the whole set, at the words of the smallest one, or of its members."""
     if not measured.options.all_metrics:
         return [{} for _ in measured.opened]
     found = [list(measured.across(number)) for number in range(len(measured.opened))]
     merged = [reduce(_merged, groups) if groups else None for groups in found]
     budget = min(BUDGET, *(one.words for one in merged if one is not None))
     measured.stamp["words"] = budget
-    alone = {metric: _none(_ONE) for metric in ACROSS}
-    return [alone if one is None else _across_cells(one, budget) for one in merged]
+    alone = {metric: undefined(_ONE) for metric in ACROSS}
+    cells = [alone if one is None else _across_cells(one, budget) for one in merged]
+    return [of_set | more for of_set, more in zip(cells, added(measured, merged, budget), strict=True)]
 
 
 def _merged(one: AcrossSet, other: AcrossSet) -> AcrossSet:
@@ -145,7 +148,7 @@ def _merged(one: AcrossSet, other: AcrossSet) -> AcrossSet:
 
 def _across_cells(one: AcrossSet, budget: int) -> Cells:
     return {
-        metric: _none(_ONE if one.m == 1 else "undefined for this set")
+        metric: undefined(_ONE if one.m == 1 else "undefined for this set")
         if isnan(value)
         else Cell(interval=Interval(value, nan, nan, one.images))
         for metric, value in one.values(budget).items()
@@ -160,6 +163,13 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
         found.append(
             f"Diversity and facts told are compared at {m} captions an image: the mean over choices of {m}, for "
             f"{', '.join(larger)}."
+        )
+    several = [one.name for one in measured.opened if len(one.parts) > 1]
+    if several:
+        found.append(
+            f"Vendi alpha, beta and gamma, and what members share and add, are of {', '.join(several)}: of all draws "
+            "of each member, whatever sets are compared at, and of images that no caption was refused of. A set of "
+            "one member has none of its own."
         )
     single = [row.name for row in rows if row.m == 1]
     if single:
@@ -180,6 +190,11 @@ def _notes(measured: Measured, rows: Sequence[MeasureRow], lacking: Mapping[Metr
         )
     for number, row in enumerate(rows):
         found += _of_some(row, [shown for one in measured.found(number) for shown in one.shown])
+    if measured.options.all_metrics and measured.options.references:
+        found.append(
+            "Novel is what those references do not say that are read for it: whole shards of a source, until there are "
+            f"{IMAGES:,} images; of a larger one, what only the rest says counts as novel."
+        )
     for need in dict.fromkeys(lacking.values()):
         names = ", ".join(metric.name for metric, why in lacking.items() if why == need)
         found.append(f"not measured: {names}: {need}")

@@ -8,11 +8,9 @@ measures/frequencies/IDENTITY.known.npz    what the references say, for what is 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from io import BytesIO
-
-import numpy as np
 
 from captioners.data.caption_sets import ALL, Group, OpenSet, sets_of_run
+from captioners.jobs.measure.gauge import T, stored
 from captioners.jobs.measure.references import References
 from captioners.metrics.frequencies import IMAGES, HashedFrequencies, fit
 from captioners.metrics.novelty import Known
@@ -32,7 +30,7 @@ def caption_frequencies(sets: Sequence[OpenSet]) -> HashedFrequencies:
     place, name = sets[0].runs[sets[0].first].place, f"measures/frequencies/{name}.captions.npz"
     if not place.exists(name):
         place.create(name, fit(_captions(chosen)).to_bytes())
-    return HashedFrequencies.from_bytes(place.read(name))
+    return stored(place, name, HashedFrequencies.from_bytes)
 
 
 def _members(run: str) -> list[OpenSet]:
@@ -63,21 +61,20 @@ def reference_frequencies(references: References, sets: Sequence[OpenSet]) -> Ha
     They are over all that the source has, or of a larger one over whole shards, those first that hash lowest, until
     there are 50,000 images.
     """
-    data = _kept(references, sets, "df", lambda: fit(_told(references, sets)).to_bytes())
-    return HashedFrequencies.from_bytes(data)
+
+    def made() -> bytes:
+        return fit(_told(references, sets)).to_bytes()
+
+    return _kept(references, sets, "df", made, HashedFrequencies.from_bytes)
 
 
 def known_text(references: References, sets: Sequence[OpenSet]) -> Known:
     """Return the n-grams and captions of the same references, for what is novel beside them."""
 
     def made() -> bytes:
-        found = Known.of(text for _, texts in _told(references, sets) for text in texts)
-        file = BytesIO()
-        np.savez_compressed(file, grams=found.grams, captions=found.captions)
-        return file.getvalue()
+        return Known.of(text for _, texts in _told(references, sets) for text in texts).to_bytes()
 
-    with np.load(BytesIO(_kept(references, sets, "known", made)), allow_pickle=False) as file:
-        return Known(file["grams"], file["captions"])
+    return _kept(references, sets, "known", made, Known.from_bytes)
 
 
 def _different(references: References, sets: Sequence[OpenSet]) -> dict[str, OpenSet]:
@@ -91,12 +88,14 @@ def _told(references: References, sets: Sequence[OpenSet]) -> Iterator[tuple[str
         yield from references.some(one, IMAGES)
 
 
-def _kept(references: References, sets: Sequence[OpenSet], what: str, made: Callable[[], bytes]) -> bytes:
+def _kept(
+    references: References, sets: Sequence[OpenSet], what: str, made: Callable[[], bytes], of: Callable[[bytes], T]
+) -> T:
     told = "\n".join([TOKENIZER, *_different(references, sets)])
     place, name = sets[0].runs[sets[0].first].place, f"measures/frequencies/{_hash(told)[:16]}.{what}.npz"
     if not place.exists(name):
         place.create(name, made())
-    return place.read(name)
+    return stored(place, name, of)
 
 
 def _hash(text: str) -> str:

@@ -19,6 +19,8 @@ class MeasureOptions(Options):
     common: bool = False
     """Measure the images that all sets have, where they differ."""
     seed: int = Field(0, ge=0)
-    """Of subsets and resamples."""
+    """Of the resamples that intervals rest on, and of which m captions stand for an image that has more, where a number
+    is of the whole set: vocabulary and the like, and self-retrieval. (Means over choices of m captions don't need it.)
+    """
     workers: int = operation(2, ge=1)
     """Processes, for what needs no model."""
