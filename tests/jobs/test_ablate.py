@@ -23,6 +23,8 @@ from captioners.jobs.ablate.layers import batch_of, batches
 from captioners.jobs.ablate.mix import best_mix, greedy
 from captioners.jobs.plan.job import plan
 from captioners.jobs.probe.job import ProbeRun
+from captioners.jobs.probe.results import read
+from captioners.jobs.probe.work import CONTROLS
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.report.ablation import read_ablation
@@ -340,6 +342,37 @@ def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, mo
     assert again == expected
 
 
+def test_controls_that_are_there_stand_on_the_page_while_students_are_trained(done, tmp_path, monkeypatch):
+    """They were gone from it, and from the students that it rests on, until the last arm was done."""
+    out, _, _ = done
+    there, probe = tmp_path / "controlled", students.probe
+    shutil.copytree(out, there)
+    first = ablate(recipe(there, probe={**MINIATURE["probe"], "sanity": True}))
+    controls = {arm.name: arm.probe for arm in first.ablation.arms if arm.sanity}
+    assert set(controls) == set(CONTROLS)
+    assert len([note for note in first.ablation.notes if note.startswith("Control: ")]) == 3
+    results = (there / "probe/results.jsonl").read_text()
+
+    def stops(asked, say, *, only):
+        if only:
+            raise InterruptedRunError("stopped")
+        return probe(asked, say, only=only)
+
+    def interim(**changes):
+        monkeypatch.setattr(students, "probe", stops)
+        with pytest.raises(InterruptedRunError):
+            ablate(recipe(there, probe={**MINIATURE["probe"], "sanity": True, **changes}))
+        found = read_ablation((there / "ablation.json").read_bytes())
+        named = {one.arm for one in read(there / "probe", "used.jsonl")}
+        return found, {arm.name: arm.probe for arm in found.arms if arm.sanity}, named
+
+    found, seen, named = interim()
+    assert seen == controls and set(CONTROLS) < named and found.notes == first.ablation.notes
+    assert (there / "probe/results.jsonl").read_text() == results, "none is trained for it"
+    _, seen, named = interim(steps=3)
+    assert not seen and not named, "those of another training are no controls of this one"
+
+
 def test_an_ablation_grows_and_what_it_has_stays(done, tmp_path):
     """One more arm and one more draw: other layers, trainings and students are as they were; the change is told."""
     out, _, _ = done
@@ -464,7 +497,7 @@ def test_a_failing_last_arm_takes_no_control_with_it_and_all_arms_share_their_pi
     students.probe_arms(asked, it, it, it, lambda _: None)
     every = ("ground truth", "one", "three", "both")
     trained = [(every, (name,), False) for name in every]
-    assert it.calls == [(every, (), False), *trained, (every, (), True)]
+    assert it.calls == [(every, (), True), *trained, (every, CONTROLS, True)]
     assert it.failed == {"both": "no such thing"}
 
 
