@@ -176,6 +176,7 @@ def test_what_members_add_and_share_is_what_sets_of_facts_and_words_say(done):
     assert overlap.captioners == ("none top-p 0.9", "short top-p 0.9")
     assert overlap.values[0][1] == pytest.approx(sum(shared) / len(shared), abs=0.02)  # punctuation apart
     assert overlap.values[0][0] == overlap.values[1][1] == 1
+    assert {one.images for one in run.ablation.overlap} == {SCENES}
 
 
 def test_arms_of_more_captions_are_rarefied_where_diversity_is_compared(done):
@@ -238,6 +239,28 @@ def test_a_mix_is_chosen_by_facts_a_second_among_those_who_say_what_is_true(done
     assert none.steps == () and "none passes the gate" in none.words
     with pytest.raises(UserError, match="'CLIPScore' is not measured"):
         best_mix(captions, draws, Budget(gate="CLIPScore"), options, tmp_path)
+
+
+def test_a_budget_is_asked_for_by_its_objective_on_the_command_line(done, tmp_path, capsys):
+    out, *_ = done
+    there = tmp_path / "pilot"
+    shutil.copytree(out / "captions", there / "captions")
+    shutil.copytree(out / "captioners", there / "captioners")
+    shutil.copy(out / "recipe.yaml", there)
+    pilot = ["ablate", str(there / "recipe.yaml"), f"output={there}", "probe=null", "budget.least=0", "gallery=0"]
+    assert captioners([*pilot, "--budget", "captions in effect"]) == 2  # an arm's captioner is not there
+    assert "Most captions in effect per second of drawing: " in capsys.readouterr().out
+    kept = json.loads((there / "budget.json").read_text())
+    assert kept["budget"] == {"objective": "captions in effect", "gate": "claims true", "least": 0.0, "captions": 10}
+    assert kept["steps"] and any(
+        "per second" in note for note in json.loads((there / "ablation.json").read_text())["notes"]
+    )
+    assert captioners([*pilot, "--budget", "facts tld"]) == 1
+    assert "must be 'facts told' or 'captions in effect'" in capsys.readouterr().err
+    assert captioners(["ablate", str(there), "--check", "--budget", "facts told"]) == 1
+    assert "leave out --budget" in capsys.readouterr().err
+    assert captioners(["ablate", "--help"]) == 0
+    assert "--budget" in capsys.readouterr().out
 
 
 def _arm_true(captions):
