@@ -17,6 +17,14 @@ def command(
         ),
     ],
     changes: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OBJECTIVE",
+            help="Say which mix of captioners gains most per second of 'facts told' or 'captions in effect', among "
+            "those who say what is true (the recipe's `budget.gate`, `least`, `captions`).",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Make a bundle's numbers again from what it carries, and compare.")
     ] = False,
@@ -31,13 +39,13 @@ def command(
     and results, without a picture or a model, and one that differs is named.
     """
     if check:
-        _check(recipe, changes or ())
+        _check(recipe, [*(changes or ()), *([] if budget is None else ["--budget"])])
         return
     from captioners.core.recipe import read_recipe
     from captioners.jobs.ablate.job import ablate
     from captioners.jobs.recipes.ablate import AblateRecipe
 
-    found = read_recipe(recipe, changes or ())
+    found = read_recipe(recipe, [*(changes or ()), *([] if budget is None else [f"budget.objective={budget}"])])
     options = found.options
     if not isinstance(options, AblateRecipe):
         from captioners.core.errors import UserError

@@ -86,7 +86,8 @@ def _enter(spot: Any, place: Place, part: Any) -> tuple[str | None, Any, Place]:
     if problem := _unfit(spot, place, part):
         return problem, spot, place
     inner = place.step(part)
-    present = isinstance(spot, list) or part in spot
+    # `key: null`, as resolved recipes have it, is as good as absent.
+    present = isinstance(spot, list) or spot.get(part) is not None
     child: Any = inner.expand(spot[part] if present else _default(place, str(part)))
     if not isinstance(child, dict | list):
         return "holds a single value, so no key stands below it", spot, place

@@ -191,6 +191,8 @@ class Overlap(Options):
     captioners: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
     """0..1; row and column in the order of captioners; None where it is not measured."""
+    images: int | None = None
+    """That have captions of all of them, and were compared; None where an earlier version did not say."""
 
     @model_validator(mode="after")
     def _is_square(self) -> "Overlap":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from captioners.report.ablation import Ablation, Cell, Contrast
-from captioners.report.ablation_table import about, distillations, primary_task
+from captioners.report.ablation_table import about, distillations, on_images, primary_task
 
 Value = str | int | float | None
 
@@ -153,10 +153,10 @@ def _overlap(found: Ablation) -> list[Figures]:
         Figures(
             name=f"overlap-{slug(one.title)}",
             kind="overlap",
-            title=one.title,
-            columns=("captioner", "other", one.title),
+            title=on_images(one.title, [one.images]),
+            columns=("captioner", "other", one.title, "images"),
             rows=[
-                (name, other, value)
+                (name, other, value, one.images)
                 for name, row in zip(one.captioners, one.values, strict=True)
                 for other, value in zip(one.captioners, row, strict=True)
             ],
@@ -170,10 +170,13 @@ def _added(found: Ablation) -> list[Figures]:
         Figures(
             name=f"added-{slug(metric)}",
             kind="added",
-            title=f"{metric}: what each captioner adds",
-            columns=("arm", "captioner", metric, "low", "high"),
+            title=on_images(
+                f"{metric}: what each captioner adds",
+                [one.changes[metric].count for one in found.adds if metric in one.changes],
+            ),
+            columns=("arm", "captioner", metric, "low", "high", "images"),
             rows=[
-                (one.arm, one.captioner, *_numbers(one.changes[metric]))
+                (one.arm, one.captioner, *_numbers(one.changes[metric]), one.changes[metric].count or None)
                 for one in found.adds
                 if metric in one.changes and one.changes[metric].value is not None
             ],

@@ -10,6 +10,7 @@ from typing import Any
 
 from captioners.report.ablation import Ablation
 from captioners.report.ablation_csv import Figures, Value
+from captioners.report.ablation_table import on_images
 from captioners.report.plot import Point, best
 
 COLOURS = ("#2f72b7", "#d0741a", "#2f8f5b", "#a6497f", "#7a64c4", "#a08200", "#3c98ad", "#8a5a44")
@@ -138,7 +139,8 @@ def _added(axes: Any, figure: Figures, units: dict[str, str], _found: Ablation) 
     _bars(axes, [row[2:5] for row in figure.rows], _scaler(unit))
     several = len({row[0] for row in figure.rows}) > 1
     _rows(axes, [f"{row[1]} in {row[0]}" if several else str(row[1]) for row in figure.rows])
-    axes.set_xlabel(f"{figure.columns[2]} added" + (", points" if unit == "share" else f", {unit}" if unit else ""))
+    added = f"{figure.columns[2]} added" + (", points" if unit == "share" else f", {unit}" if unit else "")
+    axes.set_xlabel(on_images(added, [int(row[5]) for row in figure.rows if row[5] is not None]))
 
 
 def _overlap(axes: Any, figure: Figures, _units: dict[str, str], _found: Ablation) -> None:

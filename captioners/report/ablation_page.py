@@ -13,7 +13,9 @@ from captioners.report.ablation_table import (
     Shown,
     difference,
     distillations,
+    images,
     number,
+    on_images,
     primary_task,
     shown_seeds,
     table,
@@ -67,6 +69,8 @@ class AddedBy:
 
     arm: str
     captioner: str
+    images: str
+    """How many it rests on."""
     cells: Sequence[Shown]
 
 
@@ -100,7 +104,7 @@ def render_ablation(found: Ablation) -> str:
         margin="" if found.declared is None else number(found.declared.margin, found.task_unit),
         added=_added(found),
         added_metrics=_added_metrics(found),
-        heat=[(overlap, _heat(overlap)) for overlap in found.overlap],
+        heat=[(on_images(one.title, [one.images]), one.captioners, _heat(one)) for one in found.overlap],
         foretold=foretold(found),
         numbers={arm.name: place for place, arm in enumerate(found.arms, 1)},
         spoken=[arm.name for arm in found.arms if any(arm.name in seen.captions for seen in found.gallery)],
@@ -161,6 +165,7 @@ def _added(found: Ablation) -> list[AddedBy]:
         AddedBy(
             arm=one.arm,
             captioner=one.captioner,
+            images=images(cell.count for cell in one.changes.values()) or DASH,
             cells=[_change(one.changes.get(metric), units.get(metric, "")) for metric, _ in metrics],
         )
         for one in found.adds

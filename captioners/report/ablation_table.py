@@ -1,6 +1,6 @@
 """The table of an ablation as text, the same for the page, LaTeX, Markdown: numbers, intervals, footnotes of holes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -205,6 +205,26 @@ def number(value: float, unit: str, *, signed: bool = False) -> str:
     if not float(text.replace(",", "")):  # no "-0.0"
         text = text.lstrip("+-")
     return text.replace("-", MINUS)
+
+
+def images(counts: Iterable[int | None]) -> str:
+    """Return how many images something rests on; nothing where that is not known.
+
+    >>> images([5000, 5000]), images([2000, 1998]), images([None]), images([0])
+    ('5,000', '1,998 to 2,000', '', '')
+    """
+    known = {count for count in counts if count}
+    return " to ".join(f"{count:,}" for count in dict.fromkeys((min(known), max(known)))) if known else ""
+
+
+def on_images(title: str, counts: Iterable[int | None]) -> str:
+    """Return a title with how many images it rests on, where that is known.
+
+    >>> on_images("equal captions", [1]), on_images("equal captions", [2]), on_images("equal captions", [])
+    ('equal captions, on 1 image', 'equal captions, on 2 images', 'equal captions')
+    """
+    said = images(counts)
+    return f"{title}, on {said} image{'' if said == '1' else 's'}" if said else title
 
 
 def difference(contrast: Contrast, unit: str) -> str:

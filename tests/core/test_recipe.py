@@ -94,6 +94,15 @@ def test_an_override_of_what_the_file_does_not_say_changes_a_part_of_the_default
     assert "not an option of 'beam'; 'sample' has it" in mistakes("mine.yaml", "decoding.top_p=0.9")
 
 
+def test_a_key_below_one_that_is_written_as_null_is_taken_as_if_nothing_stood_there(write):
+    """A resolved recipe says `budget: null`, and `budget.least=0.5` was refused of it: a single value."""
+    text = "job: ablate\nsource: {kind: drawn}\ncaptioners: {a: demo}\ngrid: {captioners: [a]}\n"
+    for budget in ("", "budget: null\n"):
+        write(text + budget)
+        assert read_recipe("mine.yaml", ["budget.least=0.5"]).options.budget.least == 0.5
+        assert "budget.x: unknown key" in mistakes("mine.yaml", "budget.x=1")
+
+
 def test_override_values_are_yaml(write):
     got = options(write("job: caption\n"), "inputs=[a b, 'c']", "prompt=", "exact=true", "output=null", "memory_gb=1e1")
     assert (got.inputs, got.prompt, got.exact, got.output, got.memory_gb) == (["a b", "c"], "", True, None, 10.0)

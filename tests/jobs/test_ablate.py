@@ -23,6 +23,8 @@ from captioners.jobs.ablate.layers import batch_of, batches
 from captioners.jobs.ablate.mix import best_mix, greedy
 from captioners.jobs.plan.job import plan
 from captioners.jobs.probe.job import ProbeRun
+from captioners.jobs.probe.results import read
+from captioners.jobs.probe.work import CONTROLS
 from captioners.jobs.recipes.ablate import AblateRecipe, Budget
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.report.ablation import read_ablation
@@ -174,6 +176,7 @@ def test_what_members_add_and_share_is_what_sets_of_facts_and_words_say(done):
     assert overlap.captioners == ("none top-p 0.9", "short top-p 0.9")
     assert overlap.values[0][1] == pytest.approx(sum(shared) / len(shared), abs=0.02)  # punctuation apart
     assert overlap.values[0][0] == overlap.values[1][1] == 1
+    assert {one.images for one in run.ablation.overlap} == {SCENES}
 
 
 def test_arms_of_more_captions_are_rarefied_where_diversity_is_compared(done):
@@ -236,6 +239,28 @@ def test_a_mix_is_chosen_by_facts_a_second_among_those_who_say_what_is_true(done
     assert none.steps == () and "none passes the gate" in none.words
     with pytest.raises(UserError, match="'CLIPScore' is not measured"):
         best_mix(captions, draws, Budget(gate="CLIPScore"), options, tmp_path)
+
+
+def test_a_budget_is_asked_for_by_its_objective_on_the_command_line(done, tmp_path, capsys):
+    out, *_ = done
+    there = tmp_path / "pilot"
+    shutil.copytree(out / "captions", there / "captions")
+    shutil.copytree(out / "captioners", there / "captioners")
+    shutil.copy(out / "recipe.yaml", there)
+    pilot = ["ablate", str(there / "recipe.yaml"), f"output={there}", "probe=null", "budget.least=0", "gallery=0"]
+    assert captioners([*pilot, "--budget", "captions in effect"]) == 2  # an arm's captioner is not there
+    assert "Most captions in effect per second of drawing: " in capsys.readouterr().out
+    kept = json.loads((there / "budget.json").read_text())
+    assert kept["budget"] == {"objective": "captions in effect", "gate": "claims true", "least": 0.0, "captions": 10}
+    assert kept["steps"] and any(
+        "per second" in note for note in json.loads((there / "ablation.json").read_text())["notes"]
+    )
+    assert captioners([*pilot, "--budget", "facts tld"]) == 1
+    assert "must be 'facts told' or 'captions in effect'" in capsys.readouterr().err
+    assert captioners(["ablate", str(there), "--check", "--budget", "facts told"]) == 1
+    assert "leave out --budget" in capsys.readouterr().err
+    assert captioners(["ablate", "--help"]) == 0
+    assert "--budget" in capsys.readouterr().out
 
 
 def _arm_true(captions):
@@ -338,6 +363,37 @@ def test_stopped_between_arms_it_has_a_valid_page_and_goes_on(done, tmp_path, mo
     for one in (again, expected):
         one.pop("recipe"), one["declared"].pop("when"), one["declared"].pop("sha256")
     assert again == expected
+
+
+def test_controls_that_are_there_stand_on_the_page_while_students_are_trained(done, tmp_path, monkeypatch):
+    """They were gone from it, and from the students that it rests on, until the last arm was done."""
+    out, _, _ = done
+    there, probe = tmp_path / "controlled", students.probe
+    shutil.copytree(out, there)
+    first = ablate(recipe(there, probe={**MINIATURE["probe"], "sanity": True}))
+    controls = {arm.name: arm.probe for arm in first.ablation.arms if arm.sanity}
+    assert set(controls) == set(CONTROLS)
+    assert len([note for note in first.ablation.notes if note.startswith("Control: ")]) == 3
+    results = (there / "probe/results.jsonl").read_text()
+
+    def stops(asked, say, *, only):
+        if only:
+            raise InterruptedRunError("stopped")
+        return probe(asked, say, only=only)
+
+    def interim(**changes):
+        monkeypatch.setattr(students, "probe", stops)
+        with pytest.raises(InterruptedRunError):
+            ablate(recipe(there, probe={**MINIATURE["probe"], "sanity": True, **changes}))
+        found = read_ablation((there / "ablation.json").read_bytes())
+        named = {one.arm for one in read(there / "probe", "used.jsonl")}
+        return found, {arm.name: arm.probe for arm in found.arms if arm.sanity}, named
+
+    found, seen, named = interim()
+    assert seen == controls and set(CONTROLS) < named and found.notes == first.ablation.notes
+    assert (there / "probe/results.jsonl").read_text() == results, "none is trained for it"
+    _, seen, named = interim(steps=3)
+    assert not seen and not named, "those of another training are no controls of this one"
 
 
 def test_an_ablation_grows_and_what_it_has_stays(done, tmp_path):
@@ -464,7 +520,7 @@ def test_a_failing_last_arm_takes_no_control_with_it_and_all_arms_share_their_pi
     students.probe_arms(asked, it, it, it, lambda _: None)
     every = ("ground truth", "one", "three", "both")
     trained = [(every, (name,), False) for name in every]
-    assert it.calls == [(every, (), False), *trained, (every, (), True)]
+    assert it.calls == [(every, (), True), *trained, (every, CONTROLS, True)]
     assert it.failed == {"both": "no such thing"}
 
 

@@ -169,6 +169,22 @@ def test_checks_fail_where_they_should():
     assert held(**{ORACLE: replace(good[ORACLE], values={**values, "average": 0.299})}) == [True, True, False]
 
 
+def test_a_shuffled_student_is_held_against_the_best_arm_too_where_arms_are_above_chance():
+    """0.15 beside arms at 0.16 passed once, with 0.11 by chance: near enough to it, and nearer to the arms."""
+
+    def check(shuffled, weak, best, weight=0.0):
+        values = (("weak", weak, weight), ("best", best, weight), (SHUFFLED, shuffled, 0.0))
+        students = [Trained(arm, 0, at, "r", "w", 1.0, {"average": value}) for arm, value, at in values]
+        (found,) = checks_of(students, ["weak", "best"], {"average": 0.11})
+        return found
+
+    assert not check(0.15, 0.12, 0.18).holds and check(0.14, 0.12, 0.18).holds
+    assert check(0.15, 0.12, 0.18).says == "average 0.150, and 0.110 by chance, 0.180 of the best arm (best)"
+    assert check(0.15, 0.12, 0.30).holds and not check(0.17, 0.12, 0.30).holds, "near chance it has to be, anyhow"
+    assert check(0.15, 0.12, 0.15).holds, "arms at chance tell nothing"
+    assert check(0.15, 0.12, 0.18, weight=1.0).says == "average 0.150, and 0.110 by chance", "other students' loss"
+
+
 def test_results_of_another_trainer_are_compared_alike(made, shards, tmp_path):
     _, run, _ = made
     external = {"kind": "external", "seeds": [0, 1], "distillation_weights": [0.0, 1.0]}

@@ -8,12 +8,12 @@ from captioners.jobs.recipes.probe import ProbeRecipe
 from captioners.metrics.contrasts import Result, contrasts
 
 
-def found(seeds, pairs, **more):
-    """The words on three arms that are 0.1 apart, seed by seed."""
+def found(seeds, pairs, *, lost="", weights=(0.0,), **more):
+    """The words on three arms that are 0.1 apart, seed by seed; one may have no results."""
     data = {
         "job": "probe",
         "arms": {"a": {}, "b": {}, "c": {}},
-        "distillation_weights": [0.0],
+        "distillation_weights": list(weights),
         "seeds": list(range(seeds)),
     }
     recipe = options_from(ProbeRecipe, {**data, "declare": {"contrasts": pairs}})
@@ -23,9 +23,11 @@ def found(seeds, pairs, **more):
             seed=seed,
             task=task,
             value=0.2 + 0.1 * at + 0.01 * seed + 0.001 * (seed * at % 3),
-            distillation=0.0,
+            distillation=weight,
         )
         for at, arm in enumerate("abc")
+        if arm != lost
+        for weight in weights
         for seed in range(seeds)
         for task in ("average", "count")
     ]
@@ -51,8 +53,23 @@ def test_contrasts_are_said_with_interval_tests_and_verdict():
 def test_what_so_few_seeds_cannot_show_is_said():
     assert "under 6 seeds there are intervals and no p-values" in found(3, [["b", "a"]])
     said = found(6, [["b", "a"], ["c", "b"]])
-    assert "2 contrasts share 6 seeds: the smallest p that they could give is 0.06; declare fewer, or add seeds" in said
+    too_few = (
+        "p-values are corrected for 2 tests (contrasts x weights of distillation), and of 6 seeds none can be below "
+        "0.06; declare fewer contrasts, or add seeds"
+    )
+    assert too_few in said
     assert all(line.endswith("can't tell") for line in said if " against " in line)
+    assert not any("corrected for" in line for line in found(6, [["b", "a"]])), "one test of six seeds can reach 0.03"
+
+
+def test_tests_are_counted_as_the_correction_counts_them():
+    """One contrast of two had its seeds: "1 contrasts share 6 seeds", said the words, of a p that two had made."""
+    said = found(6, [["b", "a"], ["c", "b"]], lost="c")
+    assert any("corrected for 2 tests" in line and "of 6 seeds none can be below 0.06" in line for line in said)
+    weights = found(6, [["b", "a"]], weights=[0.0, 1.0])
+    assert any("corrected for 2 tests" in line for line in weights), "one contrast at two weights"
+    shared = found(7, [["b", "a"], ["c", "b"], ["c", "a"]])
+    assert not any("corrected for" in line for line in shared), "3 x 2 / 2**7 is below 0.05, whatever arms they share"
 
 
 def test_checks_failures_and_what_was_left_out_are_said():

@@ -283,6 +283,21 @@ def test_references_of_another_source_are_refused(whole, tmp_path):
         publish(other, "bundle", tmp_path / "bundle")
 
 
+def test_an_ablation_of_an_earlier_version_is_to_be_run_again_and_its_old_bundle_stays(whole, tmp_path, capsys):
+    """It had no probe/used.jsonl: a bundle of it was written, and refused by its own check."""
+    earlier = shutil.copytree(whole, tmp_path / "earlier")
+    (earlier / "probe/used.jsonl").unlink()
+    before = {file: file.read_bytes() for file in (earlier / "bundle").rglob("*") if file.is_file()}
+    assert captioners(["report", str(earlier), "--to", "bundle"]) == 1
+    said = capsys.readouterr().err
+    assert f"{earlier}/probe/used.jsonl: is not there" in said
+    assert f"run `captioners ablate {earlier}/recipe.yaml` again" in said
+    assert {file: file.read_bytes() for file in (earlier / "bundle").rglob("*") if file.is_file()} == before
+    found = json.loads((earlier / "ablation.json").read_text())
+    (earlier / "ablation.json").write_text(json.dumps(found | {"arms": [one | {"probe": {}} for one in found["arms"]]}))
+    publish(earlier, "bundle", tmp_path / "without students")
+
+
 def test_the_command_says_how_it_went_by_its_code(bundle, capsys):
     assert captioners(["ablate", str(bundle), "--check"]) == 0
     assert "4 arms made again, all of their" in capsys.readouterr().out

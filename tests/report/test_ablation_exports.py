@@ -11,6 +11,7 @@ from captioners.report.ablation import Ablation, Arm, Column
 from captioners.report.ablation_csv import figures, slug, tables
 from captioners.report.ablation_figures import drawn
 from captioners.report.ablation_markdown import markdown
+from captioners.report.ablation_page import render_ablation
 from captioners.report.ablation_table import number
 from tests.report.an_ablation import an_ablation
 
@@ -53,6 +54,22 @@ def test_what_a_figure_shows_stands_in_its_csv():
     assert [row[1] for row in by_kind["frontier"].rows] == ["short_1", "short_5", "detailed_5", "web_5", "five_x1"]
     assert len(by_kind["contrasts"].rows) == 3
     assert len(rows(by_kind["overlap"].text)) == 26
+
+
+def test_what_overlap_and_additions_rest_on_stands_beside_them():
+    found = an_ablation()
+    (overlap,) = (one.model_copy(update={"images": 4999}) for one in found.overlap)
+    found = found.model_copy(update={"overlap": (overlap,)})
+    by_kind = {figure.kind: figure for figure in figures(found)}
+    assert {row[-1] for row in rows(by_kind["overlap"].text)[1:]} == {"4999"}
+    assert {row[-1] for row in rows(by_kind["added"].text)[1:]} == {"24"}
+    said = ["Jaccard index of bigrams, on 4,999 images", "facts told: what each captioner adds, on 24 images"]
+    assert [by_kind[kind].title for kind in ("overlap", "added")] == said
+    assert all(f"![{title}]" in markdown(found, [(title, "x")]) for title in said)
+    page = render_ablation(found)
+    assert f"<caption>{said[0]}</caption>" in page and page.count('<td data-label="Images">24</td>') == len(found.adds)
+    earlier = an_ablation()
+    assert "<caption>Jaccard index of bigrams</caption>" in render_ablation(earlier), "which did not say how many"
 
 
 def test_an_ablation_at_its_beginning_has_no_figures_and_does_not_fail():

@@ -205,7 +205,8 @@ class Arms:
             if row.name in run.failed:
                 self.fail(row, run.failed[row.name])
         self._run = run
-        self._controls = [one for one in run.used if one.arm not in self._progress]
+        # A run for one arm tells of no control; what the first of this start told of them stays.
+        self._controls = [one for one in run.used if one.arm not in self._progress] or self._controls
         self.write()
 
     def ablation(self) -> Ablation:

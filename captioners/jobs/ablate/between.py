@@ -38,7 +38,7 @@ def overlaps(sets: Sequence[CaptionSet], draws: int) -> tuple[Overlap, ...]:
         return ()
     batch, counts = Batch.of(images), [draws] * len(sets)
     return tuple(
-        Overlap(title=metric.name, captioners=names, values=_means(of(batch, counts)))
+        Overlap(title=metric.name, captioners=names, values=_means(of(batch, counts)), images=len(images))
         for metric, of in ((JACCARD, overlap), (DUPLICATES, duplicates))
     )
 

@@ -13,6 +13,7 @@ from captioners.jobs.ablate.declared import declare
 from captioners.jobs.ablate.layers import Batch
 from captioners.jobs.probe.job import ProbeRun, probe
 from captioners.jobs.probe.teacher import train_teacher
+from captioners.jobs.probe.work import CONTROLS
 from captioners.jobs.recipes.ablate import AblateRecipe, Row
 from captioners.jobs.recipes.probe import Arm, ProbeOptions, ProbeRecipe
 from captioners.reinforcement.teacher_options import TeacherOptions
@@ -36,8 +37,8 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
         return
     declare(recipe, maker.out)
 
-    def asked(rows: Sequence[Row], *, sanity: bool = False) -> ProbeRecipe:
-        return probe_recipe(recipe, arms, rows, shards, maker.out, sanity=sanity)
+    def asked(rows: Sequence[Row]) -> ProbeRecipe:
+        return probe_recipe(recipe, arms, rows, shards, maker.out)
 
     def told(line: str) -> None:
         say(f"  {line}")
@@ -46,13 +47,15 @@ def probe_arms(recipe: AblateRecipe, arms: Arms, maker: Maker, book: Book, say: 
         with book.part("students elsewhere"):
             arms.probed(probe(asked(rows), told, known=[row.name for row in arms.rows]), rows)
         return
-    rows = _begun(asked, arms, told)
+    sanity = recipe.probe is not None and recipe.probe.sanity
+    rows = _begun(asked, arms, told, sanity=sanity)
     for number, row in enumerate(rows, start=1):
         with book.part(f"{folder.STUDENTS}{row.name}", f"students of arm {number} of {len(rows)}, {row.name}"):
             _trained(partial(probe, asked(rows), told, only=[row.name]), arms, rows, [row])
-    if recipe.probe is not None and recipe.probe.sanity and arms.to_probe:
+    if sanity and arms.to_probe:
         with book.part("controls"):
-            _trained(partial(probe, asked(rows, sanity=True), told, only=()), arms, rows, [])
+            controlled = asked(rows).model_copy(update={"sanity": True})
+            _trained(partial(probe, controlled, told, only=CONTROLS), arms, rows, [])
 
 
 def _reinforced(
@@ -72,18 +75,25 @@ def _reinforced(
     return shards
 
 
-def _begun(asked: Callable[[Sequence[Row]], ProbeRecipe], arms: Arms, say: Callable[[str], None]) -> list[Row]:
+def _begun(
+    asked: Callable[[Sequence[Row]], ProbeRecipe], arms: Arms, say: Callable[[str], None], *, sanity: bool
+) -> list[Row]:
     """Return the arms whose students train on the same pictures, and take note of what these have come to before.
 
-    Where they share none, an arm that has none by itself fails, and the others are asked again.
+    So have the controls (with `sanity`): a page that had them keeps them while students are trained.
+    Where arms share no picture, one that has none by itself fails, and the others are asked again.
     """
+
+    def of(rows: Sequence[Row]) -> Callable[[], ProbeRun]:
+        return partial(probe, asked(rows).model_copy(update={"sanity": sanity}), say, only=())
+
     rows = arms.to_probe
-    if not _trained(partial(probe, asked(rows), say, only=()), arms, rows, []):
+    if not _trained(of(rows), arms, rows, []):
         for row in rows:
             _trained(partial(probe, asked([row]), say, only=()), arms, [], [row])
         rows = arms.to_probe
         if rows:
-            _trained(partial(probe, asked(rows), say, only=()), arms, rows, rows)
+            _trained(of(rows), arms, rows, rows)
     return arms.to_probe
 
 
@@ -111,9 +121,9 @@ def teachers_of(recipe: AblateRecipe, out: Path, say: Callable[[str], None]) -> 
 
 
 def probe_recipe(
-    recipe: AblateRecipe, arms: Arms, rows: Sequence[Row], shards: Mapping[str, Path], out: Path, *, sanity: bool
+    recipe: AblateRecipe, arms: Arms, rows: Sequence[Row], shards: Mapping[str, Path], out: Path
 ) -> ProbeRecipe:
-    """Return the recipe of these arms: all share their pictures. Contrasts are the ablation's own."""
+    """Return the recipe of these arms, without controls: all share their pictures. Contrasts are the ablation's own."""
     assert recipe.probe is not None
     fields = {name: getattr(recipe.probe, name) for name in ProbeOptions.model_fields}
     first = next(iter(shards))
@@ -123,7 +133,7 @@ def probe_recipe(
             "shards": [str(shards[first])],
             "arms": {row.name: _arm(arms, row, shards, first) for row in rows},
             "declare": recipe.declare.model_copy(update={"contrasts": []}),
-            "sanity": sanity,
+            "sanity": False,
             "output": str(out / folder.PROBE),
         }
     )

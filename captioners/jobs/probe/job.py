@@ -81,9 +81,9 @@ def probe(
     """Train and judge the students that are not there yet, and compare the arms.
 
     Args:
-        say: told in a line each what is about to happen, and how each student did. only: the arms whose students are
-            trained, by default all; of the others, what is there is told; controls are trained anyhow. known: of
-            `kind: external`, names of arms that are none of the recipe's, whose results are passed over.
+        say: told in a line each what is about to happen, and how each student did. only: the arms and controls whose
+            students are trained, by default all; of the others, what is there is told. known: of `kind: external`,
+            names of arms that are none of the recipe's, whose results are passed over.
 
     Raises:
         UserError: a mistake in the recipe, in what it names, or in what the folder holds.
@@ -95,7 +95,7 @@ def probe(
         run = _external(recipe, folder, known, say)
     else:
         with stoppable(), resumable(lambda: _stopped(folder)):
-            run = _trained_here(recipe, folder, recipe.arms if only is None else only, say)
+            run = _trained_here(recipe, folder, only, say)
     (folder / FOUND).write_text(json.dumps(run.as_json(), indent=1) + "\n", encoding="utf-8")
     return run
 
@@ -131,13 +131,13 @@ def declared_of(recipe: ProbeRecipe) -> Declared:
     )
 
 
-def _trained_here(recipe: ProbeRecipe, folder: Path, only: Collection[str], say: Say) -> ProbeRun:
+def _trained_here(recipe: ProbeRecipe, folder: Path, only: Collection[str] | None, say: Say) -> ProbeRun:
     setting = _prepared(recipe, folder, say)
     tables = Tables(setting)
     wanted = students_of(recipe, list(recipe.arms), tables.sanity)
     runs = {arm: run_of(setting, tables[arm]) for arm in tables}
     there = {Task(one.arm, one.seed, one.distillation): one for one in read(folder) if runs.get(one.arm) == one.run}
-    left = [task for task in wanted if task not in there and (task.arm in only or task.arm not in recipe.arms)]
+    left = [task for task in wanted if task not in there and (only is None or task.arm in only)]
     first = make_student(recipe.student, 0)
     judges = Judges(recipe.evaluation, first.preprocess, folder / "cache")  # what is wrong with a source is said now
     shown = tables[next(iter(tables))]

@@ -71,11 +71,18 @@ def train_teacher(
 
 
 def _same(file: Path, about: Mapping[str, Any]) -> None:
-    """Raise UserError unless the settings kept in a file are these."""
+    """Raise UserError unless the settings kept in a file are these.
+
+    A teacher without them is not taken on trust: it may have had other steps, and what students come to is its doing.
+    """
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(f"{file}: gone or damaged, so nobody knows how this teacher was trained; remove it") from None
+        there = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        what = "damaged" if file.is_file() else f"has no {file.name}, as those of earlier versions"
+        raise UserError(
+            f"teacher {file.parent}: {what}, so nobody knows how it was trained; remove that folder, and the same "
+            "command trains it again (where it comes out the same, what it embedded stays good)"
+        ) from None
     for name, value in about.items():
         if there.get(name) != json.loads(json.dumps(value)):
             raise UserError(

@@ -61,14 +61,19 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def _too_few(contrasts: Sequence[Contrast]) -> list[str]:
-    """Say where no result could have been significant."""
-    primary = [one for one in contrasts if one.primary and one.seeds]
-    if any(len(one.seeds) < FEWEST for one in primary):
+    """Say where no result could have been significant.
+
+    Tests are counted as Holm's correction counts them: each declared contrast at each weight of distillation, one
+    that has no seed yet among them. Contrasts that share an arm count like any others: it holds under any dependence.
+    """
+    primary = [one for one in contrasts if one.primary]
+    if any(0 < len(one.seeds) < FEWEST for one in primary):
         return [f"under {FEWEST} seeds there are intervals and no p-values"]
-    least = max((one.p_least for one in primary if one.p_least is not None), default=0.0)
+    tested = [(one.p_least, len(one.seeds)) for one in primary if one.p_least is not None]
+    least, seeds = max(tested, default=(0.0, 0))
     if least > LEVEL:
         return [
-            f"{len(primary)} contrasts share {len(primary[0].seeds)} seeds: the smallest p that they could give is "
-            f"{least:.2f}; declare fewer, or add seeds"
+            f"p-values are corrected for {len(primary)} tests (contrasts x weights of distillation), and of {seeds} "
+            f"seeds none can be below {least:.2f}; declare fewer contrasts, or add seeds"
         ]
     return []

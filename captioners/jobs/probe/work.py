@@ -26,7 +26,9 @@ from captioners.reinforcement.loss import Teacher
 
 SEMANTICS = 1
 """Raised when the same recipe gives other students."""
-ONE, MANY, SHUFFLED, ORACLE = "sanity: one caption", "sanity: its copies", "sanity: shuffled", "sanity: oracle"
+CONTROLS = ONE, MANY, SHUFFLED, ORACLE = (
+    "sanity: one caption", "sanity: its copies", "sanity: shuffled", "sanity: oracle",
+)  # fmt: skip
 _MEANING = ("ground_truth", "student", "steps", "batch_size", "lr", "weight_decay", "warmup", "evaluation")
 
 

@@ -32,6 +32,7 @@ from captioners.jobs.measure.references import OWN
 from captioners.jobs.probe.job import FOUND
 from captioners.jobs.probe.results import USED
 from captioners.jobs.recipes.ablate import AblateRecipe
+from captioners.report.ablation import Ablation
 
 MANIFEST = "manifest.json"
 FORMAT = "captioners-ablation-bundle"
@@ -43,11 +44,12 @@ File = tuple[str, bytes]
 """Name and content."""
 
 
-def bundle(folder: Path) -> Iterator[File]:
-    """Yield the files of an ablation's bundle, the manifest last.
+def bundle(folder: Path, found: Ablation) -> Iterator[File]:
+    """Return the files of an ablation's bundle, the manifest last; they are read one by one.
 
     Raises:
-        UserError: its references are another source's. NotFoundError: what came with its pictures is gone.
+        UserError: its references are another source's, or what its results rest on is not there. NotFoundError, while
+            they are read: what came with its pictures is gone.
     """
     recipe = read_options(AblateRecipe, folder / own.RECIPE)
     if recipe.measure.references not in (None, OWN):
@@ -55,6 +57,16 @@ def bundle(folder: Path) -> Iterator[File]:
             f"{folder}: a bundle carries the references that came with the pictures, and these are of "
             f"{recipe.measure.references}; measure with `references: own` for one"
         )
+    used = folder / own.PROBE / USED
+    if any(arm.probe for arm in found.arms) and not used.is_file():
+        raise UserError(
+            f"{used}: is not there (an earlier version made this ablation), and a bundle's results rest on it; run "
+            f"`captioners ablate {folder / own.RECIPE}` again, which trains no student anew"
+        )
+    return _with_manifest(recipe, folder)
+
+
+def _with_manifest(recipe: AblateRecipe, folder: Path) -> Iterator[File]:
     digests: dict[str, str] = {}
     for name, data in _all(recipe, folder):
         digests[name] = sha256(data).hexdigest()

@@ -68,8 +68,9 @@ def _files(form: Form, folder: Path, found: Ablation, target: Path, say: Say) ->
     if form == "bundle":
         from captioners.jobs.publish.bundle import bundle, remove_old
 
+        files = bundle(folder, found)
         remove_old(Place(target))
-        return bundle(folder)
+        return files
     return _MADE[form](found, say).items()
 
 
