@@ -1,11 +1,12 @@
 """What a recipe of `ablate` says: arms and grids, names and mistakes; the packaged ones against the paper's tables."""
 
 import json
+import re
 
 import pytest
 
 from captioners.core.errors import RecipeError
-from captioners.core.package_data import recipe_names
+from captioners.core.package_data import recipe_names, recipes_dir
 from captioners.core.recipe import options_from, read_options, read_recipe, resolved
 from captioners.decoding.values import Beam, Sample
 from captioners.jobs.ablate.found import words_of
@@ -26,6 +27,17 @@ NAMES = [name for name in recipe_names() if name.startswith("ablate/")]
 
 def recipe(**said):
     return options_from(AblateRecipe, {**PLAIN, **said})
+
+
+def test_the_axis_of_filter_rules_that_a_comment_shows_is_one():
+    text = (recipes_dir() / "ablate/drawn_decoding.yaml").read_text(encoding="utf-8")
+    axis = re.search(r"^  # rules: (.*)$", text, re.MULTILINE)[1]
+    found = read_options(AblateRecipe, "ablate/drawn_decoding", [f"grid.rules={axis}", "declare.contrasts=[]"])
+    rows = found.rows()
+    assert len(rows) == 1 + 9 * 2 and "detailed beam 5 filtered" in rows
+    assert rows["detailed top-p 0.9 filtered"].rules.refused(["truncated"])
+    assert not rows["detailed top-p 0.9 as drawn"].rules.refused(["truncated"])
+    assert len(batches(found, rows.values())) == 2, "what is as the recipe has it is drawn with the rest"
 
 
 def test_a_grid_is_all_combinations_but_those_excluded():

@@ -65,9 +65,10 @@ JOBS_OF_JOBS = {
     "plan": {
         "ablate",
         "generate",
+        "probe",
         "reinforce",
         "runs",
-    },  # it measures by a small run, and goes on from a run's own recipe
+    },  # it measures by a small run, goes on from a run's own recipe, and counts what an ablation has done
     "publish": {"ablate", "measure", "probe"},  # a bundle is what they wrote, and is checked by running them again
     "runs": {"generate"},  # what is tried again is captioned as `generate` does
     "train": {"compare"},  # it ends with a comparison
