@@ -6,6 +6,7 @@ Letters are inside: outlines in SVG, TrueType in PDF. matplotlib is imported whe
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from math import isnan
+from textwrap import wrap
 from typing import Any
 
 from captioners.report.ablation import Ablation
@@ -30,6 +31,8 @@ _STYLE = {
 }
 _WIDTH = 3.4
 """Inches: one column of a two-column page."""
+_HALF, _WHOLE = 22, 48
+"""Letters of a legend's name that half the width has room for, and the whole width."""
 
 
 def drawn(figure: Figures, found: Ablation) -> dict[str, bytes]:
@@ -51,10 +54,30 @@ def drawn(figure: Figures, found: Ablation) -> dict[str, bytes]:
 
 
 def _height(figure: Figures) -> float:
-    rows, names = len(figure.rows), len({row[0] for row in figure.rows})
-    by_rows = {"probe": names, "added": rows, "overlap": names * 1.6, "contrasts": rows}
-    # A legend in two columns stands below the others.
-    return 0.9 + 0.2 * by_rows[figure.kind] if figure.kind in by_rows else 2.3 + 0.16 * -(-names // 2)
+    rows, names = len(figure.rows), list(dict.fromkeys(str(row[0]) for row in figure.rows))
+    by_rows = {"probe": len(names), "added": rows, "overlap": len(names) * 1.6, "contrasts": rows}
+    if figure.kind in by_rows:
+        return 0.9 + 0.2 * by_rows[figure.kind]
+    labels = [f"{row[0]} {row[1]}" for row in figure.rows] if figure.kind == "frontier" else names
+    lines = sum(len(wrap(label, _WHOLE)) for label in labels)
+    return 2.3 + 0.16 * (lines if _are_long(labels) else -(-len(labels) // 2))
+
+
+def _are_long(labels: Sequence[str]) -> bool:
+    return any(len(label) > _HALF for label in labels)
+
+
+def _legend_below(axes: Any) -> None:
+    """Name every series below the axes: in two columns, or long names in one, broken into lines."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles,
+        ["\n".join(wrap(label, _WHOLE)) for label in labels],
+        loc="upper left",
+        bbox_to_anchor=(0, -0.24),
+        ncols=1 if _are_long(labels) else 2,
+        handletextpad=0.4,
+    )
 
 
 def _frontier(axes: Any, figure: Figures, units: dict[str, str], found: Ablation) -> None:
@@ -79,7 +102,7 @@ def _frontier(axes: Any, figure: Figures, units: dict[str, str], found: Ablation
     axes.plot([x(a) for a, _ in line], [y(b) for _, b in line], "--", color="grey", linewidth=0.8, zorder=1)
     axes.set_xlabel(_axis(across, units))
     axes.set_ylabel(_axis(upward, units))
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.24), ncols=2, handletextpad=0.2)
+    _legend_below(axes)
 
 
 def _edge(figure: Figures, found: Ablation) -> list[tuple[float, float]]:
@@ -109,7 +132,7 @@ def _saturation(axes: Any, figure: Figures, units: dict[str, str], _found: Ablat
     axes.set_ylim(bottom=0)
     axes.set_xlabel("captions an image")
     axes.set_ylabel(_axis(metric, units))
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.24), ncols=2, handletextpad=0.4)
+    _legend_below(axes)
 
 
 def _probe(axes: Any, figure: Figures, _units: dict[str, str], found: Ablation) -> None:

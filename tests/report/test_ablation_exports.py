@@ -100,6 +100,17 @@ def test_every_kind_of_figure_is_drawn(kind):
     assert b"</svg>" in drawn(figure, found)["svg"]
 
 
+@pytest.mark.parametrize("kind", ["frontier", "saturation"])
+def test_the_name_of_an_ensemble_of_five_leaves_room_for_the_axes(kind, recwarn):
+    found = an_ablation()
+    figure = next(figure for figure in figures(found) if figure.kind == kind)
+    at = figure.columns.index("arm") if kind == "frontier" else 0
+    long = " + ".join(f"a captioner of {name} top-p 0.9" for name in ("short", "detailed", "count", "web", "alt"))
+    named = [(*row[:at], f"{row[at]} + {long}", *row[at + 1 :]) for row in figure.rows]
+    drawn(type(figure)(**{**vars(figure), "rows": named}), found)
+    assert [str(one.message) for one in recwarn if "constrained_layout" in str(one.message)] == []
+
+
 def test_another_number_is_another_figure():
     """The negative control."""
     found = an_ablation()
