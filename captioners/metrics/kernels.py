@@ -24,7 +24,8 @@ SELF_CIDER_D = Metric(
     unit="share",
     high=1,
     better="higher",
-    source=f"{_WANG}, as their code has it: kernel of CIDEr-D, clipped, which rewards other lengths; for comparison",
+    source=f"{_WANG}, as their code has it: kernel of CIDEr-D, clipped, which rewards other lengths and depends on the "
+    "order of captions; for comparison, not in --all (captioners.metrics.streaming has it)",
 )
 LSA = Metric(name="LSA diversity", unit="share", high=1, better="higher", source=f"{_WANG}; counts of words, no idf")
 
