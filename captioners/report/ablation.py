@@ -210,6 +210,19 @@ class Added(Options):
     """Metric's name -> the change."""
 
 
+class Control(Options):
+    """Students that must come out as known, and whether they did."""
+
+    name: str
+    holds: bool
+    says: str
+
+    @property
+    def words(self) -> str:
+        """A sentence for every form."""
+        return f"Control: {self.name}: {'so it is' if self.holds else 'NOT SO'} ({self.says})."
+
+
 class Ablation(Options):
     """All of it."""
 
@@ -239,6 +252,8 @@ class Ablation(Options):
     """Whether students were trained by another program, of which nothing else is known."""
     notes: tuple[str, ...] = ()
     """What a reader must know before all else, such as that this is the drawn world."""
+    controls: tuple[Control, ...] = ()
+    """Built into the probe: where one does not hold, nothing else that it says can be trusted."""
     recipe: str = ""
     """Resolved, as YAML."""
     provenance: Mapping[str, str] = {}

@@ -14,6 +14,7 @@ def markdown(found: Ablation, drawings: Sequence[tuple[str, str]] = ()) -> str:
     parts = [f"# {_plain(found.title or found.name)}", _plain(summary(found))]
     parts += ["\n".join(f"- {_plain(answer)}" for answer in answers(found))] if answers(found) else []
     parts += [f"> {_plain(note)}" for note in found.notes]
+    parts += ["\n".join(f"- {_plain(one.words)}" for one in found.controls)] if found.controls else []
     if found.declared is not None and found.declared.changes:
         changed = "; ".join(f"{one.what}: {one.before} → {one.after}" for one in found.declared.changes)
         parts.append(f"> **Changed after the first probe had begun:** {_plain(changed)}")

@@ -373,7 +373,7 @@ def test_controls_that_are_there_stand_on_the_page_while_students_are_trained(do
     first = ablate(recipe(there, probe={**MINIATURE["probe"], "sanity": True}))
     controls = {arm.name: arm.probe for arm in first.ablation.arms if arm.sanity}
     assert set(controls) == set(CONTROLS)
-    assert len([note for note in first.ablation.notes if note.startswith("Control: ")]) == 3
+    assert len(first.ablation.controls) == 3
     results = (there / "probe/results.jsonl").read_text()
 
     def stops(asked, say, *, only):
@@ -390,7 +390,7 @@ def test_controls_that_are_there_stand_on_the_page_while_students_are_trained(do
         return found, {arm.name: arm.probe for arm in found.arms if arm.sanity}, named
 
     found, seen, named = interim()
-    assert seen == controls and set(CONTROLS) < named and found.notes == first.ablation.notes
+    assert seen == controls and set(CONTROLS) < named and found.controls == first.ablation.controls
     assert (there / "probe/results.jsonl").read_text() == results, "none is trained for it"
     _, seen, named = interim(steps=3)
     assert not seen and not named, "those of another training are no controls of this one"

@@ -25,6 +25,7 @@ from captioners.report.ablation import (
     Change,
     Column,
     Contrast,
+    Control,
     Correlation,
     Declared,
     Member,
@@ -284,6 +285,14 @@ def an_ablation(text: str = "", *, value: float | None = None, seeds: int = 6, p
         adds=_adds(),
         gallery=_gallery(arms, pictures),
         notes=(f"Drawn world: proves the pipeline and the statistics, not magnitudes. {text}".strip(),),
+        controls=(
+            Control(
+                name="captions of other pictures teach nothing", holds=True, says=f"average 0.03, 0.02 by chance {text}"
+            ),
+            Control(
+                name="true captions of every manner are the ceiling", holds=False, says="average 0.12, 0.14 of five_x1"
+            ),
+        ),
         recipe=f"name: drawn_table6_small\nseed: 0\n{text}".strip(),
         provenance={"images": f"24 drawn scenes of split eval {text}".strip(), "machine": "2 cores"},
         made_by="captioners 0.5.0",

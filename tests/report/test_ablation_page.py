@@ -6,6 +6,7 @@ import pytest
 
 from captioners.report.ablation import Ablation, Arm, Contrast
 from captioners.report.ablation_gallery import Said, Seen, Span
+from captioners.report.ablation_markdown import markdown
 from captioners.report.ablation_page import held, render_ablation
 from tests.report.an_ablation import an_ablation
 from tests.report.test_page import HOSTILE, Reader
@@ -37,6 +38,17 @@ def test_the_first_moment_has_a_page_and_says_what_is_to_come():
     assert "Nothing was declared before the first probe" in text
     for absent in ("Frontier", "Saturation", "Probe", "Overlap", "Gallery"):
         assert absent not in text
+
+
+def test_a_control_that_fails_is_an_alarm_and_one_that_holds_is_not():
+    """Once, both looked the same."""
+    page = render_ablation(an_ablation())
+    [alarm] = re.findall(r'<p class="note alarm">(Control.*?)</p>', page)
+    assert alarm.startswith("Control: true captions of every manner are the ceiling: NOT SO (average 0.12")
+    [held_list] = re.findall(r'<ul class="small held">(.*?)</ul>', page, re.S)
+    assert held_list.count("<li>") == 1 and "captions of other pictures teach nothing: so it is" in held_list
+    said = markdown(an_ablation())
+    assert "NOT SO" in said and "so it is" in said
 
 
 def test_a_failed_arm_stands_in_its_row_with_its_reason():

@@ -26,7 +26,7 @@ from captioners.jobs.recipes.ablate import AblateRecipe, Budget, Row
 from captioners.jobs.recipes.measure import MeasureOptions
 from captioners.metrics.metric import Metric
 from captioners.metrics.registry import REGISTRY
-from captioners.report.ablation import Ablation, Added, Overlap
+from captioners.report.ablation import Ablation, Added, Control, Overlap
 from captioners.report.ablation_gallery import Seen
 from captioners.report.ablation_page import render_ablation
 
@@ -234,6 +234,7 @@ class Arms:
             gallery=self._gallery,
             trained_elsewhere=self._recipe.probe is not None and self._recipe.probe.kind == "external",
             notes=self._told(),
+            controls=tuple(Control(name=one.name, holds=one.holds, says=one.says) for one in self.checks),
             recipe=self._text,
             provenance=self._provenance(),
             made_by=found.made_by(),
@@ -246,11 +247,8 @@ class Arms:
     def _told(self) -> tuple[str, ...]:
         """Return what a reader must know before all else."""
         drawn = any(seen.facts for seen in self._gallery)
-        controls = [
-            f"Control: {one.name}: {'so it is' if one.holds else 'NOT SO'} ({one.says})." for one in self.checks
-        ]
         images = found.images_of(self._progress.values())
-        return (*((NOTICE,) if drawn else ()), *images, *self._pictures(), *controls, *self._notes)
+        return (*((NOTICE,) if drawn else ()), *images, *self._pictures(), *self._notes)
 
     def _pictures(self) -> Iterator[str]:
         """Yield how many pictures the students saw."""
