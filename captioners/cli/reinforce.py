@@ -53,3 +53,5 @@ def report(run: "ReinforceRun") -> None:
         typer.echo(f"left out, {reason}: {number:,}, such as {example}", err=True)
     for failed in run.failed:
         typer.echo(f"set aside: {failed.shard}, for {failed.deaths} workers ended over it", err=True)
+    if run.failed:
+        typer.echo(f"captioners retry {run.directory} --failed tries what is set aside again", err=True)

@@ -23,7 +23,7 @@ def command(
     """Read quarantined samples again and caption those that can be read by now; every other row stays as it is.
 
     For files that were mended, or a Pillow that reads more since. What was set aside or is damaged is only opened
-    again: `generate` captions it.
+    again: the same command (`generate`, `reinforce`) does it.
     """
     from captioners.core.run_dir import open_run
     from captioners.jobs.runs.retry import retry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from captioners.core.run_dir import RunDir
 from tests.jobs import captioned
-from tests.jobs.kills import ROOT, finish, kill_after
+from tests.jobs.kills import ROOT, finish, kill_after, to_the_end
 
 
 def start(folder, run, *, fault="", workers=1, more=()):
@@ -45,8 +45,7 @@ def kill_at_random(folder, run, *, kills, most, seed=0, say=lambda _: None):
         process = start(folder, run)
         killed += kill_after(process, folder, run, generator.randint(0, most), generator.random() * 0.5)
         say(f"kill {number + 1}: {sum(1 for _ in Path(folder, run, 'shards').rglob('*.tar'))} shards are there")
-    code, said = finish(start(folder, run))
-    assert code == 0, said
+    to_the_end(lambda: start(folder, run), folder, run)
     return killed
 
 

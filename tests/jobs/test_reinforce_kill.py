@@ -54,3 +54,13 @@ def test_a_signal_stops_it_leaves_no_half_shard_and_says_how_to_go_on(folder):
     found, whole = captioned.digests(folder / "stopped"), captioned.digests(folder / "whole")
     assert {name: digest for name, digest in found.items() if name.endswith(".tar")}.items() <= whole.items()
     assert not list(Path(folder, "stopped").rglob(".*.tar*"))
+
+
+def test_a_shard_that_kills_is_set_aside_and_the_report_says_how_it_is_tried_again(tmp_path):
+    runs.prepare(tmp_path, 4, 20)
+    code, said = kills.finish(runs.start(tmp_path, "poison", fault="begin 00/00001.tar", workers=2))
+    assert code == 2 and "set aside: 00/00001.tar, for 3 workers ended over it" in said
+    assert said.strip().splitlines()[-1] == f"captioners retry {tmp_path}/poison --failed tries what is set aside again"
+    assert kills.stored(tmp_path, "poison") == 3
+    kills.to_the_end(lambda: runs.start(tmp_path, "poison"), tmp_path, "poison")
+    runs.compare(tmp_path, "poison")
